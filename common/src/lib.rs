@@ -1,12 +1,17 @@
 //! What sender and receiver share, in layers; each may use only those above it.
 //!
-//! * words: [`id`], [`units`], [`limits`], [`time`], [`digest`]: what things are called and how big they may be;
+//! * words: [`id`], [`units`], [`limits`], [`time`], [`digest`]: what things are called and how big
+//!   they may be;
 //! * bytes: [`bundle`] (the file), [`wire`] (the datagrams), [`fec`] (the code);
-//! * mechanisms, told `now` and their random numbers: [`geometry`], [`timers`], [`pacer`], [`backoff`], [`session`];
+//! * mechanisms, told `now` and their random numbers: [`geometry`], [`timers`], [`pacer`],
+//!   [`backoff`], [`session`];
 //! * the world, impure and opted out of the purity line by name: [`clock`], [`net`].
 //!
 //! Everything above the last line is pure: no clock, socket, thread, file or unseeded randomness.
 
 pub mod digest;
+pub mod geometry;
 pub mod id;
+pub mod limits;
+pub mod time;
 pub mod units;
