@@ -10,8 +10,10 @@
 //! Everything above the last line is pure: no clock, socket, thread, file or unseeded randomness.
 
 pub mod digest;
+pub mod drops;
 pub mod geometry;
 pub mod id;
 pub mod limits;
 pub mod time;
 pub mod units;
+pub mod wire;
