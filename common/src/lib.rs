@@ -11,6 +11,7 @@
 
 pub mod backoff;
 pub mod digest;
+pub mod drops;
 pub mod fec;
 pub mod geometry;
 pub mod grtt;
@@ -20,3 +21,4 @@ pub mod pacer;
 pub mod time;
 pub mod timers;
 pub mod units;
+pub mod wire;

@@ -10,12 +10,10 @@ use common::geometry::Geometry;
 use common::id::BlockIndex;
 use common::limits::BACKOFF_MIN;
 use common::time::Timestamp;
+use common::wire::NEED_BLOCKS_MAX;
 use rand::rngs::StdRng;
 
 use super::blocks::Blocks;
-
-/// Blocks named in one NEED; a host that misses more asks again after the next poll.
-pub const NEED_BLOCKS_MAX: usize = 128;
 
 /// The blocks that a host may ask for, and the state of its question.
 #[derive(Debug)]
@@ -44,7 +42,14 @@ impl Asking {
     }
 
     /// A poll with these parameters arrived at `now`.
-    pub fn on_poll(&mut self, now: Timestamp, id: u32, sent_at: u64, interval: Duration, size: u32) {
+    pub fn on_poll(
+        &mut self,
+        now: Timestamp,
+        id: u32,
+        sent_at: u64,
+        interval: Duration,
+        size: u32,
+    ) {
         self.poll = id;
         self.echo = Some((sent_at, now));
         self.interval = interval.clamp(BACKOFF_MIN, Duration::from_secs(1));
@@ -60,7 +65,12 @@ impl Asking {
 
     /// A header of `block`'s window arrived. If no poll closed the window before it, its poll was
     /// lost: everything announced there was sent.
-    pub fn on_window(&mut self, geometry: &Geometry, blocks: &mut Blocks, block: BlockIndex) -> bool {
+    pub fn on_window(
+        &mut self,
+        geometry: &Geometry,
+        blocks: &mut Blocks,
+        block: BlockIndex,
+    ) -> bool {
         let window = geometry.window_of(block);
         let Some(previous) = window.checked_sub(1) else { return false };
         if self.closed_window.is_some_and(|closed| closed >= previous) {
@@ -97,7 +107,8 @@ impl Asking {
         blocks: &Blocks,
         wants: &[(BlockIndex, u32)],
     ) -> Duration {
-        let excess = |(block, want): &(BlockIndex, u32)| want.saturating_sub(blocks.announced(*block));
+        let excess =
+            |(block, want): &(BlockIndex, u32)| want.saturating_sub(blocks.announced(*block));
         let most = wants.iter().map(excess).max().unwrap_or(0);
         // Four standard deviations of what 1 % loss costs a block are the usual need.
         let usual = 4.0 * (f64::from(geometry.block_symbols()) * 0.01).sqrt() + 4.0;

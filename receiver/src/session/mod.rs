@@ -15,15 +15,17 @@ use std::time::Duration;
 
 use common::drops::{DropCounters, DropReason};
 use common::geometry::{Geometry, Space};
-use common::id::{BlockIndex, BootNonce, FrameIndex, HostName, ReleaseId, SessionId, Slot, SymbolId};
+use common::id::{
+    BlockIndex, BootNonce, FrameIndex, HostName, ReleaseId, SessionId, Slot, SymbolId,
+};
 use common::limits;
 use common::time::Timestamp;
 use common::timer_names;
 use common::timers::{Deadline, Timers};
 use common::units::Bitrate;
 use common::wire::{
-    Activation, Advertise, Announce, Fault, Have, HostPhase, Join, JoinAck, JoinVerdict, KindSet,
-    Message, Need, Poll, SenderStage, Solicit, SolicitReason, SymbolHeader,
+    Activation, Advertise, Announce, Fault, HAVE_RANGES_MAX, Have, HostPhase, Join, JoinAck,
+    JoinVerdict, KindSet, Message, Need, Poll, SenderStage, Solicit, SolicitReason, SymbolHeader,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -206,6 +208,9 @@ pub struct Session {
     held: Vec<(FrameIndex, u32)>,
     have_attempts: u32,
     announced_at: (u64, Timestamp),
+    /// One slot of the sweep, and for how many hosts.
+    slot_time: Duration,
+    group_size: u32,
     has_data: bool,
     fault: Fault,
     detail: String,
@@ -253,6 +258,8 @@ impl Session {
             held: Vec::new(),
             have_attempts: 0,
             announced_at: (announce.sent_at_us, now),
+            slot_time: announce.timers.slot,
+            group_size: announce.group_size,
             has_data: false,
             fault: Fault::None,
             detail: String::new(),
@@ -369,10 +376,8 @@ impl Session {
         self.announced_at = (announce.sent_at_us, now);
         self.stage = announce.stage;
         let is_waiting = !self.has_data && !self.blocks.are_all_done() && self.slot.is_some();
-        let is_sending = matches!(
-            self.stage,
-            SenderStage::Preamble | SenderStage::Pass | SenderStage::Flush
-        );
+        let is_sending =
+            matches!(self.stage, SenderStage::Preamble | SenderStage::Pass | SenderStage::Flush);
         if is_waiting && is_sending {
             self.timers.arm_earlier(TimerName::NoData, now + NO_DATA_AFTER);
         }
@@ -402,6 +407,7 @@ impl Session {
     pub fn handle_poll(&mut self, now: Timestamp, seq: u32, poll: &Poll) {
         self.on_heard(now);
         self.reporting.observe(seq);
+        self.group_size = poll.group_size;
         self.asking.on_poll(now, poll.id, poll.sent_at_us, poll.backoff, poll.group_size);
         for count in &poll.blocks {
             if self.geometry.has_block(count.block) {
@@ -560,7 +566,7 @@ impl Session {
         self.have_attempts += 1;
         if let (Some(slot), true) = (self.slot, self.have_attempts <= HAVE_ATTEMPTS) {
             let nonce = self.facts.nonce;
-            let runs: Vec<_> = self.held.chunks(Have::RUNS_MAX).map(<[_]>::to_vec).collect();
+            let runs: Vec<_> = self.held.chunks(HAVE_RANGES_MAX).map(<[_]>::to_vec).collect();
             let parts = runs.len().clamp(1, usize::from(u16::MAX)) as u16;
             for part in 0..parts {
                 let frames = runs.get(usize::from(part)).cloned().unwrap_or_default();

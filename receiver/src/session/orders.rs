@@ -1,7 +1,7 @@
 //! ACTIVATE, CANCEL and STOP, and the acknowledgement of the first (PROTOCOL 8).
 
 use common::time::Timestamp;
-use common::wire::{Activated, Activation, ActivationOutcome, Fault, HostPhase, Message, Order};
+use common::wire::{Activated, Activation, Fault, HostPhase, Message, Order, Outcome};
 
 use super::phase::Step;
 use super::{Ending, Output, Session, TimerName};
@@ -83,23 +83,23 @@ impl Session {
         if self.timers.is_armed(TimerName::StatusSlot) {
             return;
         }
-        let spread = self.reporting_spread();
+        let spread = self.draw_spread();
         self.timers.arm(TimerName::StatusSlot, now + spread);
     }
 
     fn acknowledge(&mut self, now: Timestamp) {
-        let spread = self.reporting_spread();
+        let spread = self.draw_spread();
         self.timers.arm_earlier(TimerName::Acknowledge, now + spread);
     }
 
     pub(super) fn send_activated(&mut self) {
         let (Some(slot), Some(phase)) = (self.slot, self.phase) else { return };
         let outcome = match phase {
-            HostPhase::Active => ActivationOutcome::Done,
-            _ => ActivationOutcome::Failed,
+            HostPhase::Active => Outcome::Done,
+            _ => Outcome::Failed,
         };
         let (nonce, release, detail) = (self.facts.nonce, self.release, self.detail.clone());
-        let fault = if outcome == ActivationOutcome::Done { Fault::None } else { self.fault };
+        let fault = if outcome == Outcome::Done { Fault::None } else { self.fault };
         let issue = self.orders.issue.unwrap_or(0);
         let activated = Activated { slot, nonce, release, issue, outcome, fault, detail };
         self.send(Message::Activated(activated));

@@ -42,9 +42,7 @@ pub type Phase = Option<HostPhase>;
 
 /// The phase after `step`; `None` where the step is no arrow of the diagram.
 pub const fn after(phase: Phase, step: Step) -> Option<HostPhase> {
-    use HostPhase::{
-        Activating, Active, Failed, Joined, Receiving, Staged, Staging, Verifying,
-    };
+    use HostPhase::{Activating, Active, Failed, Joined, Receiving, Staged, Staging, Verifying};
     match (phase, step) {
         (None, Step::Accepted) => Some(Joined),
         (Some(Joined), Step::FirstSymbol) => Some(Receiving),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use common::id::Slot;
 use common::time::Timestamp;
 use common::wire::{Message, Rate, Status, Sweep};
+use rand::RngExt;
 
 use super::{Meters, Session};
 
@@ -60,6 +61,11 @@ pub fn echo(seen: Option<(u64, Timestamp)>, now: Timestamp) -> (u64, Duration) {
 }
 
 impl Session {
+    /// A random wait over which the whole group's answers would be spread like a sweep.
+    pub(super) fn draw_spread(&mut self) -> Duration {
+        (self.slot_time * self.group_size).mul_f64(self.rng.random())
+    }
+
     pub(super) fn send_status(&mut self, now: Timestamp) {
         let (Some(slot), Some(phase)) = (self.slot, self.phase) else { return };
         let (received, lost) = self.reporting.totals();
