@@ -10,6 +10,7 @@
 //! Everything above the last line is pure: no clock, socket, thread, file or unseeded randomness.
 
 pub mod backoff;
+pub mod clock;
 pub mod digest;
 pub mod fec;
 pub mod geometry;
@@ -17,6 +18,7 @@ pub mod grtt;
 pub mod id;
 pub mod limits;
 pub mod pacer;
+pub mod net;
 pub mod time;
 pub mod timers;
 pub mod units;
