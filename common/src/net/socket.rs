@@ -5,7 +5,7 @@
 //! datagram leaves in fragments; a send never spins.
 
 use std::io::{self, ErrorKind, IoSlice};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -13,7 +13,8 @@ use std::time::Duration;
 use socket2::{MsgHdr, Protocol, SockAddr, Socket, Type};
 
 use super::wait::{wait, wait_for_room};
-use super::{Family, Interface, Link, LinkCounters, LinkOptions, Network, RecvBatch, sys};
+use super::{Family, Interface, Link, LinkCounters, LinkOptions, Network, RecvBatch};
+use super::{find_interface, sys};
 
 /// Datagrams that the kernel cuts out of one train; newer kernels take 128.
 const TRAIN_DATAGRAMS_MAX: usize = 64;
@@ -59,7 +60,7 @@ pub struct SystemLink {
     socket: Socket,
     local: SocketAddr,
     interface: Interface,
-    source: Option<IpAddr>,
+    options: LinkOptions,
     receive_buffer_bytes: usize,
     has_gso: bool,
     drops_last: u32,
@@ -86,11 +87,9 @@ impl SystemLink {
             let why = format!("source {source} is no {} address", Family::of(group.ip()));
             return Err(failed(io::Error::new(ErrorKind::InvalidInput, why)));
         }
-        let mut link = Self::open(group, interface, options).map_err(failed)?;
-        link.source = options.source;
+        let link = Self::open(group, interface, options).map_err(failed)?;
         link.confine().map_err(failed)?;
-        sys::change_membership(link.as_fd(), group, link.source, interface.index, true)
-            .map_err(failed)?;
+        link.change_membership(true).map_err(failed)?;
         link.check_route().map_err(failed)?;
         Ok(link)
     }
@@ -135,7 +134,7 @@ impl SystemLink {
             socket,
             local: bind,
             interface: interface.clone(),
-            source: None,
+            options: options.clone(),
             receive_buffer_bytes,
             has_gso: options.has_gso,
             drops_last: 0,
@@ -232,14 +231,19 @@ impl SystemLink {
         Ok(())
     }
 
-    /// Adopts the interface that has our interface's name now.
-    fn find_interface_again(&mut self) -> io::Result<()> {
-        let index = rustix::net::netdevice::name_to_index(&self.socket, &self.interface.name)?;
-        if index != self.interface.index {
-            self.interface.index = index;
-            set_outgoing(&self.socket, self.local, &self.interface)?;
-            self.confine()?;
-        }
+    fn change_membership(&self, is_joining: bool) -> io::Result<()> {
+        let (group, source) = (self.local, self.options.source);
+        sys::change_membership(self.as_fd(), group, source, self.interface.index, is_joining)
+    }
+
+    /// Opens the group anew on the interface that has our interface's name now: a socket belongs
+    /// to an interface's number, and an unprivileged one cannot be given another.
+    fn reopen(&mut self) -> io::Result<()> {
+        let interface = find_interface(&self.interface.name).map_err(io::Error::other)?;
+        let drops = self.kernel_drops();
+        let anew = Self::join(self.local, &interface, &self.options)?;
+        let counters = self.counters;
+        *self = Self { drops, counters, ..anew };
         Ok(())
     }
 }
@@ -300,17 +304,16 @@ impl Link for SystemLink {
         if !self.local.ip().is_multicast() {
             return Ok(());
         }
-        let left = self.interface.index;
-        // Fails when the interface has gone and taken the membership along; then joining matters.
-        let _ = sys::change_membership(self.as_fd(), self.local, self.source, left, false);
-        self.find_interface_again()
-            .and_then(|()| {
-                let index = self.interface.index;
-                sys::change_membership(self.as_fd(), self.local, self.source, index, true)
-            })
-            .map_err(|error| {
-                explained(&format!("rejoin {} on {}", self.local, self.interface.name), error)
-            })
+        let name = &self.interface.name;
+        let failed = |error| explained(&format!("rejoin {} on {name}", self.local), error);
+        let index = rustix::net::netdevice::name_to_index(&self.socket, name)
+            .map_err(|error| failed(error.into()))?;
+        if index != self.interface.index {
+            return self.reopen();
+        }
+        // Fails when an earlier attempt left and could not join; then joining is what matters.
+        let _ = self.change_membership(false);
+        self.change_membership(true).map_err(failed)
     }
 
     fn counters(&self) -> LinkCounters {
