@@ -41,6 +41,8 @@ struct Span {
 pub(super) struct Filled {
     /// Datagrams now in the batch.
     pub(super) datagrams: usize,
+    /// Buffers that they came in.
+    pub(super) buffers: usize,
     /// Buffers whose content was cut by the kernel or does not fit the batch.
     pub(super) cut: usize,
 }
@@ -110,7 +112,7 @@ impl RecvBatch {
         for (slot, buffer) in received[..count].iter().enumerate() {
             cut += usize::from(!self.split(slot, buffer));
         }
-        Ok(Filled { datagrams: self.spans.len(), cut })
+        Ok(Filled { datagrams: self.spans.len(), buffers: count - cut, cut })
     }
 
     /// Takes one buffer apart; false when its content is unusable.

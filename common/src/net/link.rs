@@ -90,6 +90,9 @@ pub trait Link: Send {
     fn send(&mut self, to: SocketAddr, bytes: &[u8], segment_bytes: usize) -> io::Result<()>;
 
     /// Datagrams that the kernel dropped because this link was not read in time.
+    ///
+    /// An estimate where trains arrive whole: the kernel counts such a train as one, and its length
+    /// is taken to be that of the ones received.
     fn kernel_drops(&mut self) -> u64;
 
     /// The address datagrams are received at: the group, or our own with the port the system chose.
@@ -103,6 +106,9 @@ pub trait Link: Send {
 
     /// Leaves the group and joins it again, so that switches and routers hear of us; nothing on a
     /// link without a group. Finds the interface again if it was made anew under its old name.
+    ///
+    /// Only a machine's last member of a group on an interface is heard leaving and joining: while
+    /// two links hold the same group there, neither renews it.
     ///
     /// # Errors
     /// The interface is gone or does not take members; the link stays open and may be tried again.

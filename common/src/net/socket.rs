@@ -63,8 +63,7 @@ pub struct SystemLink {
     options: LinkOptions,
     receive_buffer_bytes: usize,
     has_gso: bool,
-    drops_last: u32,
-    drops: u64,
+    drops: Drops,
     counters: LinkCounters,
 }
 
@@ -137,8 +136,7 @@ impl SystemLink {
             options: options.clone(),
             receive_buffer_bytes,
             has_gso: options.has_gso,
-            drops_last: 0,
-            drops: 0,
+            drops: Drops::default(),
             counters: LinkCounters::default(),
         })
     }
@@ -240,10 +238,9 @@ impl SystemLink {
     /// to an interface's number, and an unprivileged one cannot be given another.
     fn reopen(&mut self) -> io::Result<()> {
         let interface = find_interface(&self.interface.name).map_err(io::Error::other)?;
-        let drops = self.kernel_drops();
         let anew = Self::join(self.local, &interface, &self.options)?;
-        let counters = self.counters;
-        *self = Self { drops, counters, ..anew };
+        let drops = Drops { kernel_last: 0, ..self.drops };
+        *self = Self { drops, counters: self.counters, ..anew };
         Ok(())
     }
 }
@@ -254,6 +251,7 @@ impl Link for SystemLink {
             Ok(filled) => {
                 self.counters.cut_buffers += filled.cut as u64;
                 self.counters.received_datagrams += filled.datagrams as u64;
+                self.drops.on_received(filled.datagrams as u64, filled.buffers as u64);
                 let bytes: usize = batch.iter().map(|(_, datagram)| datagram.len()).sum();
                 self.counters.received_bytes += bytes as u64;
                 Ok(filled.datagrams)
@@ -282,10 +280,9 @@ impl Link for SystemLink {
         // Asked for and not read from a control message (SO_RXQ_OVFL), which comes only with the
         // next datagram: a host that lost everything would report nothing.
         if let Ok(drops) = sys::socket_drops(self.socket.as_fd()) {
-            self.drops += u64::from(drops.wrapping_sub(self.drops_last));
-            self.drops_last = drops;
+            self.drops.on_kernel_count(drops);
         }
-        self.drops
+        self.drops.datagrams
     }
 
     fn local_addr(&self) -> SocketAddr {
@@ -318,6 +315,40 @@ impl Link for SystemLink {
 
     fn counters(&self) -> LinkCounters {
         self.counters
+    }
+}
+
+/// The kernel's count of drops, widened to 64 bits and from buffers to datagrams.
+#[derive(Debug, Clone, Copy, Default)]
+struct Drops {
+    /// Datagrams dropped; only rises.
+    datagrams: u64,
+    /// The kernel's count when it was last asked for: 32 bits, and a train dropped whole is one.
+    kernel_last: u32,
+    /// What was received since then, or the last time that anything was: how long trains are.
+    received_datagrams: u64,
+    received_buffers: u64,
+    /// Whether what was received has been used, and the next reception starts a new sample.
+    is_sample_used: bool,
+}
+
+impl Drops {
+    fn on_received(&mut self, datagrams: u64, buffers: u64) {
+        if std::mem::take(&mut self.is_sample_used) {
+            (self.received_datagrams, self.received_buffers) = (0, 0);
+        }
+        self.received_datagrams += datagrams;
+        self.received_buffers += buffers;
+    }
+
+    fn on_kernel_count(&mut self, count: u32) {
+        let buffers = u64::from(count.wrapping_sub(self.kernel_last));
+        self.kernel_last = count;
+        self.is_sample_used = true;
+        self.datagrams += match self.received_buffers {
+            0 => buffers,
+            received => buffers * self.received_datagrams / received,
+        };
     }
 }
 

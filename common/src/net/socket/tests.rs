@@ -173,9 +173,38 @@ fn what_the_kernel_drops_for_want_of_room_is_counted_and_never_uncounted() {
     }
     assert_eq!((drops + got, link.kernel_drops()), (100, drops));
     assert!(drops > 0 && got > 0, "{drops} dropped, {got} received");
-    // The kernel's counter is 32 bits wide; ours goes on.
-    link.drops_last = u32::MAX - 4;
-    assert_eq!(link.kernel_drops(), drops + 5 + drops);
+}
+
+#[test]
+fn a_train_dropped_whole_counts_as_the_datagrams_that_it_was() {
+    let group = free_group();
+    let options = LinkOptions { receive_buffer_bytes: 60_000, ..LinkOptions::default() };
+    let mut link = joined(group, &options);
+    let mut sender = sender(&options);
+    for _ in 0..100 {
+        sender.send(group, &train(16, 1440, 1440), 1440).unwrap();
+    }
+    let mut batch = RecvBatch::new();
+    while link.recv(&mut batch).unwrap() > 0 {}
+    let got = link.counters().received_datagrams;
+    assert!(got > 0 && got < 1600, "{got}");
+    assert_eq!((link.kernel_drops() + got, link.kernel_drops() + got), (1600, 1600));
+}
+
+#[test]
+fn drops_go_on_where_the_kernels_count_wraps_and_follow_the_length_of_trains() {
+    let mut drops = Drops { kernel_last: u32::MAX - 4, ..Drops::default() };
+    drops.on_kernel_count(5);
+    assert_eq!(drops.datagrams, 10, "nothing received yet: a buffer is a datagram");
+    drops.on_received(30, 2);
+    drops.on_received(34, 2);
+    drops.on_kernel_count(7);
+    assert_eq!(drops.datagrams, 10 + 32);
+    drops.on_kernel_count(8);
+    assert_eq!(drops.datagrams, 42 + 16, "the last known length");
+    drops.on_received(9, 9);
+    drops.on_kernel_count(10);
+    assert_eq!(drops.datagrams, 58 + 2, "a new sample");
 }
 
 #[test]
