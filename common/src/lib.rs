@@ -10,6 +10,7 @@
 //! Everything above the last line is pure: no clock, socket, thread, file or unseeded randomness.
 
 pub mod backoff;
+pub mod clock;
 pub mod digest;
 pub mod drops;
 pub mod fec;
@@ -17,6 +18,7 @@ pub mod geometry;
 pub mod grtt;
 pub mod id;
 pub mod limits;
+pub mod net;
 pub mod pacer;
 pub mod time;
 pub mod timers;
