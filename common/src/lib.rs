@@ -9,11 +9,16 @@
 //!
 //! Everything above the last line is pure: no clock, socket, thread, file or unseeded randomness.
 
+pub mod backoff;
 pub mod digest;
 pub mod drops;
+pub mod fec;
 pub mod geometry;
+pub mod grtt;
 pub mod id;
 pub mod limits;
+pub mod pacer;
 pub mod time;
+pub mod timers;
 pub mod units;
 pub mod wire;

@@ -8,8 +8,8 @@
 //!  +-------------+-------------+-----------+-------------+-----------+----------+
 //!  | free_bytes u64 | clock_us u64 | echo_us u64 | held u32 |
 //!  40               48             56            64         68
-//!  | holds_release u8 | holds_image u8 | host: length u8, text | extensions
-//!  68                 69               70
+//!  | holds_release u8 | holds_image u8 | holds_partial u8 | host: length u8, text | extensions
+//!  68                 69               70                 71
 //!
 //!  JOIN-ACK
 //!  16          24         28           29              30
@@ -80,13 +80,15 @@ pub struct Join {
     pub holds_release: bool,
     /// It has this very image already.
     pub holds_image: bool,
+    /// It has verified frames of this image and will name them in HAVE.
+    pub holds_partial: bool,
     /// The `sent_at_us` of the announce that it answers.
     pub echo_us: u64,
     /// Time between that announce and this datagram.
     pub held: Duration,
 }
 
-const JOIN_FIXED_BYTES: usize = 54;
+const JOIN_FIXED_BYTES: usize = 55;
 
 const _: () = assert_control_fits(JOIN_FIXED_BYTES + 1 + NAME_BYTES_MAX);
 
@@ -108,6 +110,7 @@ impl Join {
         let (free_bytes, clock_us) = reader.read()?;
         let (echo_us, held) = reader.read()?;
         let (holds_release, holds_image) = reader.read()?;
+        let holds_partial = reader.read()?;
         let host = reader.name()?;
         tlv::skip_unknown(reader)?;
         Ok(Self {
@@ -122,6 +125,7 @@ impl Join {
             kinds,
             holds_release,
             holds_image,
+            holds_partial,
             echo_us,
             held,
         })
@@ -138,6 +142,7 @@ impl Join {
             .put((self.free_bytes, self.clock_us))
             .put((self.echo_us, self.held))
             .put((self.holds_release, self.holds_image))
+            .put(self.holds_partial)
             .text(self.host.as_str(), NAME_BYTES_MAX as u8);
     }
 }
