@@ -219,6 +219,7 @@ mod tests {
             kinds: KindSet::default().with(ImageKind::Ext2).with(ImageKind::Tar),
             holds_release: false,
             holds_image: true,
+            holds_partial: false,
             echo_us: 77,
             held: Duration::from_millis(3),
         }
@@ -241,7 +242,7 @@ mod tests {
             00065bfeda25e000    ; clock
             000000000000004d    ; echo
             00000bb8            ; held
-            00 01               ; holds the release, the image
+            00 01 00            ; holds the release, the image, a part
             06 7765622d3137     ; host
         ";
         assert_golden(&join(), golden);
@@ -272,6 +273,7 @@ mod tests {
             kinds: KindSet(u16::MAX),
             holds_release: true,
             holds_image: true,
+            holds_partial: true,
             echo_us: u64::MAX,
             held: Duration::from_micros(u32::MAX.into()),
         };
@@ -279,9 +281,10 @@ mod tests {
         assert_eq!(refusal(&most, 16, &[2, 1]), Some(WireError::Range));
         assert_eq!(refusal(&most, 68, &[2]), Some(WireError::Value));
         assert_eq!(refusal(&most, 69, &[255]), Some(WireError::Value));
-        assert_eq!(refusal(&most, 70, &[64]), Some(WireError::Name));
-        assert_eq!(refusal(&most, 71, b"/"), Some(WireError::Name));
-        assert_eq!(refusal(&most, 71, &[0xff]), Some(WireError::Name));
+        assert_eq!(refusal(&most, 70, &[2]), Some(WireError::Value));
+        assert_eq!(refusal(&most, 71, &[64]), Some(WireError::Name));
+        assert_eq!(refusal(&most, 72, b"/"), Some(WireError::Name));
+        assert_eq!(refusal(&most, 72, &[0xff]), Some(WireError::Name));
         for verdict in JoinVerdict::ALL {
             assert_round_trip(&join_ack(*verdict));
         }
@@ -316,7 +319,8 @@ mod tests {
             (version_min, more) in any::<(u8, u8)>(),
             (machine, nonce, free_bytes, clock_us, echo_us) in
                 any::<(u64, u64, u64, u64, u64)>(),
-            (kinds, megabits, holds_release, holds_image) in any::<(u16, u32, bool, bool)>(),
+            (kinds, megabits) in any::<(u16, u32)>(),
+            (holds_release, holds_image, holds_partial) in any::<(bool, bool, bool)>(),
             held in any_micros(),
         ) {
             let link = (megabits > 0).then(|| Bitrate::from_megabits(megabits.into()));
@@ -324,7 +328,7 @@ mod tests {
             let (nonce, kinds) = (BootNonce(nonce), KindSet(kinds));
             assert_round_trip(&Join {
                 host, version_min, version_max, machine, nonce, link, free_bytes, clock_us, kinds,
-                holds_release, holds_image, echo_us, held,
+                holds_release, holds_image, holds_partial, echo_us, held,
             });
         }
 

@@ -92,6 +92,7 @@ pub(super) fn messages() -> Vec<Message> {
             kinds: ImageKind::ALL.into_iter().collect(),
             holds_release: false,
             holds_image: true,
+            holds_partial: false,
             echo_us,
             held,
         }),
