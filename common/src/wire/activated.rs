@@ -77,3 +77,71 @@ impl Activated {
             .text(&self.detail, DETAIL_BYTES_MAX);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::*;
+    use super::*;
+    use crate::digest::Digest;
+
+    fn activated(outcome: Outcome, fault: Fault, detail: &str) -> Activated {
+        Activated {
+            slot: Slot(17),
+            nonce: BootNonce(0x1122_3344_5566_7788),
+            release: ReleaseId(Digest::from_bytes([0x5a; 32])),
+            issue: 3,
+            outcome,
+            fault,
+            detail: detail.to_owned(),
+        }
+    }
+
+    #[test]
+    fn activated_matches_golden_bytes() {
+        let golden = "
+            00000011                                   ; slot
+            1122334455667788                           ; nonce
+            5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a           ; release
+            5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a
+            00000003                                   ; issue
+            000d                                       ; fault
+            02                                         ; outcome
+            05 4542555359                              ; detail
+        ";
+        assert_golden(&activated(Outcome::Failed, Fault::SwitchFailed, "EBUSY"), golden);
+    }
+
+    #[test]
+    fn every_prefix_is_refused() {
+        assert_prefixes_refused(&activated(Outcome::Done, Fault::None, "x"));
+    }
+
+    #[test]
+    fn every_field_at_its_limits() {
+        let most = Activated {
+            slot: Slot(u32::MAX),
+            nonce: BootNonce(u64::MAX),
+            issue: u32::MAX,
+            ..activated(Outcome::Failed, Fault::Internal, &"x".repeat(200))
+        };
+        assert_round_trip(&most);
+        assert_eq!(refusal(&most, 66, &[0]), Some(WireError::Value));
+        assert_eq!(refusal(&most, 66, &[3]), Some(WireError::Value));
+        assert_eq!(refusal(&most, 67, &[201]), Some(WireError::Text));
+    }
+
+    proptest! {
+        #[test]
+        fn generated_values_come_back(
+            (slot, nonce, issue, release) in any::<(u32, u64, u32, [u8; 32])>(),
+            (outcome, fault) in (any_of(Outcome::ALL), any_of(Fault::ALL)),
+            detail in any_text(DETAIL_BYTES_MAX),
+        ) {
+            let (slot, nonce) = (Slot(slot), BootNonce(nonce));
+            let release = ReleaseId(Digest::from_bytes(release));
+            assert_round_trip(&Activated { slot, nonce, release, issue, outcome, fault, detail });
+        }
+    }
+}

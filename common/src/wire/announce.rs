@@ -360,3 +360,267 @@ fn is_unicast(address: IpAddr) -> bool {
     };
     !is_other && !address.is_multicast() && !address.is_unspecified()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::*;
+    use super::super::tests::announce;
+    use super::*;
+
+    fn announce_ipv6() -> Announce {
+        Announce {
+            data_group: "[ff15::7070]:7071".parse().unwrap(),
+            feedback: "[fe80::1]:40000".parse().unwrap(),
+            ..announce()
+        }
+    }
+
+    const GOLDEN_HEAD: &str = "
+        01 01                       ; versions
+        0001                        ; flags: insecure
+        11111111111111111111111111111111 11111111111111111111111111111111
+        22222222222222222222222222222222 22222222222222222222222222222222
+        03                          ; erofs
+        01                          ; together
+        03                          ; pass
+    ";
+    const GOLDEN_MIDDLE: &str = "
+        00000000b2d05e00            ; image bytes
+        0580 0400 0100 0010         ; symbol bytes, k, r, window
+        000003e8 0000000035a4e900   ; preamble, payload bytes
+        00000258 00000000           ; manifest, signatures
+        0000012c 00000064           ; chunk table, plan
+        0007a120 0003d090           ; join window, announce interval
+        00002710 000186a0 00000032  ; grtt, backoff, slot
+        000007d0                    ; group size
+        000000006ab13b80            ; started
+        0123456789abcdef            ; instance
+        33333333333333333333333333333333
+        00000000004c4b41            ; sent at
+        1b9f 9c40                   ; ports of group and feedback
+    ";
+    const GOLDEN_TEXTS: &str = "
+        04 73686f70                 ; app
+        03 763432                   ; label
+        07 6465706c6f7931           ; host
+        03 6f7073                   ; user
+    ";
+
+    #[test]
+    fn announce_matches_golden_bytes() {
+        let addresses = "efc04647 c6120001";
+        let golden = [GOLDEN_HEAD, "04", GOLDEN_MIDDLE, addresses, GOLDEN_TEXTS].join("\n");
+        assert_golden(&announce(), &golden);
+        let addresses = "
+            ff150000000000000000000000007070
+            fe800000000000000000000000000001
+        ";
+        let golden = [GOLDEN_HEAD, "06", GOLDEN_MIDDLE, addresses, GOLDEN_TEXTS].join("\n");
+        assert_golden(&announce_ipv6(), &golden);
+    }
+
+    #[test]
+    fn every_prefix_is_refused() {
+        assert_prefixes_refused(&announce());
+        assert_prefixes_refused(&announce_ipv6());
+    }
+
+    #[test]
+    fn every_field_at_its_limits() {
+        let long = Duration::from_micros(u32::MAX.into());
+        let most = Announce {
+            version_min: u8::MAX,
+            version_max: u8::MAX,
+            app: "x".repeat(63).parse().unwrap(),
+            label: "y".repeat(63).parse().unwrap(),
+            kind: ImageKind::Raw,
+            image_bytes: u64::MAX,
+            geometry: Geometry::new(8896, 4096, 4096, 64, 64 << 20, 1 << 40).unwrap(),
+            preamble: PreambleLengths {
+                manifest: 0,
+                signatures: 0,
+                chunk_table: 64 << 20,
+                plan: 0,
+            },
+            timers: SessionTimers {
+                join_window: long,
+                announce_interval: long,
+                grtt: long,
+                backoff: long,
+                slot: long,
+            },
+            group_size: u32::MAX,
+            activation: Activation::Hold,
+            stage: SenderStage::Closing,
+            sender: SenderFacts {
+                host: "h".repeat(64),
+                user: "u".repeat(32),
+                started: u64::MAX,
+                instance: u64::MAX,
+            },
+            sent_at_us: u64::MAX,
+            ..announce_ipv6()
+        };
+        assert_round_trip(&most);
+        for (offset, bytes, error) in [
+            (84, &[0][..], WireError::Value),
+            (84, &[7], WireError::Value),
+            (85, &[0], WireError::Value),
+            (85, &[4], WireError::Value),
+            (86, &[0], WireError::Value),
+            (86, &[8], WireError::Value),
+            (87, &[5], WireError::Family),
+            (16, &[2, 1], WireError::Range),
+            (232, &[64], WireError::Name),
+            (233, b"/", WireError::Name),
+            (296, &[64], WireError::Name),
+            (360, &[65], WireError::Text),
+            (361, &[0xff], WireError::Text),
+            (425, &[33], WireError::Text),
+        ] {
+            assert_eq!(refusal(&most, offset, bytes), Some(error), "{offset} {bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_are_no_geometry_are_refused() {
+        let geometry = Some(WireError::Geometry);
+        let message = announce();
+        assert_eq!(refusal(&message, 96, &[0x05, 0x81]), geometry, "symbol of 1409 bytes");
+        assert_eq!(refusal(&message, 98, &[0, 0]), geometry, "no symbols in a block");
+        assert_eq!(refusal(&message, 100, &[0, 0]), geometry, "no repair symbols");
+        assert_eq!(refusal(&message, 102, &[0, 65]), geometry, "a window of 65");
+        assert_eq!(refusal(&message, 104, &[0, 0, 3, 0xe9]), geometry, "not the sum of its parts");
+        assert_eq!(refusal(&message, 108, &[0xff]), geometry, "an endless payload");
+        assert_eq!(refusal(&message, 116, &[0xff; 4]), geometry, "a part beyond the whole");
+        assert_eq!(refusal(&message, 120, &[0xff; 12]), geometry, "a sum beyond four bytes");
+    }
+
+    #[test]
+    fn addresses_that_cannot_be_what_they_are_for_are_refused() {
+        let message = announce();
+        for (offset, bytes, error) in [
+            (196, &[0, 0][..], WireError::Group),
+            (200, &[198, 18, 0, 1], WireError::Group),
+            (200, &[0, 0, 0, 0], WireError::Group),
+            (198, &[0, 0], WireError::Feedback),
+            (204, &[0, 0, 0, 0], WireError::Feedback),
+            (204, &[239, 1, 1, 1], WireError::Feedback),
+            (204, &[255, 255, 255, 255], WireError::Feedback),
+        ] {
+            assert_eq!(refusal(&message, offset, bytes), Some(error), "{offset} {bytes:?}");
+        }
+        assert_eq!(refusal(&message, 204, &[127, 0, 0, 1]), None);
+        let message = announce_ipv6();
+        let mapped = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1];
+        assert_eq!(refusal(&message, 200, &[0xfe, 0x80]), Some(WireError::Group));
+        assert_eq!(refusal(&message, 216, &[0; 16]), Some(WireError::Feedback));
+        assert_eq!(refusal(&message, 216, &mapped), Some(WireError::Feedback));
+        assert_eq!(refusal(&message, 216, &[0xff, 0x02]), Some(WireError::Feedback));
+    }
+
+    #[test]
+    fn flags_of_a_newer_sender_are_ignored() {
+        let mut body = emitted(&announce());
+        body[2..4].copy_from_slice(&[0xff, 0xfe]);
+        assert_eq!(Announce::parse(&body), Ok(Announce { insecure: false, ..announce() }));
+    }
+
+    #[test]
+    fn the_versions_of_an_announce_from_the_far_future_are_read() {
+        let datagram = bytes_of("fa4e 05 63 deadbeef ffffffff ffff ffff 07 63 00");
+        let versions = AnnounceVersions {
+            version: 99,
+            session: SessionId(0xdead_beef),
+            version_min: 7,
+            version_max: 99,
+        };
+        assert_eq!(Announce::parse_versions(&datagram), Ok(versions));
+        for end in 0..18 {
+            assert_eq!(Announce::parse_versions(&datagram[..end]), Err(WireError::Truncated));
+        }
+        let poll = bytes_of("fa4e 03 63 deadbeef ffffffff ffff ffff 07 63");
+        assert_eq!(Announce::parse_versions(&poll), Err(WireError::Unexpected));
+        assert_eq!(Announce::parse_versions(&[0; 18]), Err(WireError::Magic));
+    }
+
+    #[test]
+    #[should_panic(expected = "are of different families")]
+    fn addresses_of_two_families_are_our_own_fault() {
+        let feedback = announce_ipv6().feedback;
+        emitted(&Announce { feedback, ..announce() });
+    }
+
+    fn any_addresses() -> impl Strategy<Value = (SocketAddr, SocketAddr)> {
+        let v4 = (224..=239u8, any::<[u8; 3]>(), 1..=223u8, any::<[u8; 3]>()).prop_map(
+            |(group, [a, b, c], host, [d, e, f])| {
+                (IpAddr::from([group, a, b, c]), IpAddr::from([host, d, e, f]))
+            },
+        );
+        let v6 = any::<([u8; 15], [u8; 15])>().prop_map(|(group, host)| {
+            let mut addresses = ([0xff; 16], [0xfe; 16]);
+            addresses.0[1..].copy_from_slice(&group);
+            addresses.1[1..].copy_from_slice(&host);
+            (IpAddr::from(addresses.0), IpAddr::from(addresses.1))
+        });
+        (prop_oneof![v4, v6], 1..=u16::MAX, 1..=u16::MAX).prop_map(
+            |((group, feedback), group_port, feedback_port)| {
+                (SocketAddr::new(group, group_port), SocketAddr::new(feedback, feedback_port))
+            },
+        )
+    }
+
+    fn any_geometry() -> impl Strategy<Value = (Geometry, PreambleLengths)> {
+        let preamble = (0..1u32 << 20, 0..1u32 << 20, 0..1u32 << 20, 0..1u32 << 20);
+        let sizes = (1..=139u16, 1024..=4096u16, 1..=4096u16, 1..=64u16, 0..1u64 << 35);
+        (sizes, preamble).prop_map(|((step, block, repair, window, payload), lengths)| {
+            let (manifest, signatures, chunk_table, plan) = lengths;
+            let lengths = PreambleLengths { manifest, signatures, chunk_table, plan };
+            let preamble = lengths.total() as u32;
+            let geometry = Geometry::new(64 * step, block, repair, window, preamble, payload);
+            (geometry.unwrap(), lengths)
+        })
+    }
+
+    fn any_timers() -> impl Strategy<Value = SessionTimers> {
+        (any_micros(), any_micros(), any_micros(), any_micros(), any_micros()).prop_map(
+            |(join_window, announce_interval, grtt, backoff, slot)| SessionTimers {
+                join_window,
+                announce_interval,
+                grtt,
+                backoff,
+                slot,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn generated_values_come_back(
+            (version_min, more, insecure) in any::<(u8, u8, bool)>(),
+            (release, image, salt) in any::<([u8; 32], [u8; 32], [u8; 16])>(),
+            (app, label) in (any_name(), any_name()),
+            (kind, activation, stage) in (
+                any_of(&ImageKind::ALL), any_of(Activation::ALL), any_of(SenderStage::ALL),
+            ),
+            (geometry, preamble) in any_geometry(),
+            (data_group, feedback) in any_addresses(),
+            (image_bytes, group_size, started, instance, sent_at_us) in
+                any::<(u64, u32, u64, u64, u64)>(),
+            (host, user) in (any_text(SENDER_HOST_BYTES_MAX), any_text(SENDER_USER_BYTES_MAX)),
+            timers in any_timers(),
+        ) {
+            let version_max = version_min.saturating_add(more);
+            let release = ReleaseId(Digest::from_bytes(release));
+            let image = Digest::from_bytes(image);
+            let sender = SenderFacts { host, user, started, instance };
+            assert_round_trip(&Announce {
+                version_min, version_max, release, image, app, label, kind, image_bytes, geometry,
+                preamble, data_group, feedback, timers, group_size, activation, stage, sender,
+                salt, sent_at_us, insecure,
+            });
+        }
+    }
+}

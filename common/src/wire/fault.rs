@@ -102,3 +102,21 @@ impl Field for Fault {
         writer.put(*self as u16);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_survive_their_number_and_have_names_and_words_of_their_own() {
+        for (index, fault) in Fault::ALL.iter().enumerate() {
+            assert_eq!(*fault as usize, index, "numbers are dense and in order");
+            assert_eq!(Fault::from_wire(index as u16), *fault);
+            let others = Fault::ALL.iter().filter(|other| *other != fault);
+            assert!(others.clone().all(|other| other.as_str() != fault.as_str()));
+            assert!(others.clone().all(|other| other.text() != fault.text()));
+        }
+        assert_eq!(Fault::from_wire(16), Fault::Internal);
+        assert_eq!(Fault::from_wire(u16::MAX), Fault::Internal);
+    }
+}

@@ -70,3 +70,74 @@ impl Have {
             .list(&self.frames, HAVE_RANGES_MAX);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::*;
+    use super::*;
+
+    fn have(part: u16, parts: u16, frames: Vec<(FrameIndex, u32)>) -> Have {
+        Have { slot: Slot(17), nonce: BootNonce(0x1122_3344_5566_7788), part, parts, frames }
+    }
+
+    #[test]
+    fn have_matches_golden_bytes() {
+        let golden = "
+            00000011            ; slot
+            1122334455667788    ; nonce
+            0001 0003           ; part, parts
+            0002                ; count
+            00000000 00000028   ; first, count
+            00000101 00000001
+        ";
+        assert_golden(&have(1, 3, vec![(FrameIndex(0), 40), (FrameIndex(257), 1)]), golden);
+    }
+
+    #[test]
+    fn every_prefix_is_refused() {
+        assert_prefixes_refused(&have(0, 1, vec![(FrameIndex(1), 2); 3]));
+    }
+
+    #[test]
+    fn every_field_at_its_limits() {
+        assert_round_trip(&have(0, 1, vec![]));
+        let runs = vec![(FrameIndex(u32::MAX - 1), 1); HAVE_RANGES_MAX];
+        let most = have(HAVE_PARTS_MAX - 1, HAVE_PARTS_MAX, runs);
+        assert_round_trip(&most);
+        assert_eq!(refusal(&most, 30, &[0x10, 0x01]), Some(WireError::TooMany));
+        assert_eq!(refusal(&most, 32, &[0, 129]), Some(WireError::TooMany));
+    }
+
+    #[test]
+    fn parts_and_runs_that_are_none_are_refused() {
+        let one = have(0, 1, vec![(FrameIndex(5), 6)]);
+        let range = Some(WireError::Range);
+        assert_eq!(refusal(&one, 28, &[0, 1]), range, "part beyond the parts");
+        assert_eq!(refusal(&one, 30, &[0, 0]), range, "no parts");
+        assert_eq!(refusal(&one, 38, &[0, 0, 0, 0]), range, "an empty run");
+        assert_eq!(
+            refusal(&one, 34, &[0xff, 0xff, 0xff, 0xfa]),
+            range,
+            "a run past the last index"
+        );
+        assert_eq!(refusal(&one, 34, &[0xff, 0xff, 0xff, 0xf9]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn generated_values_come_back(
+            (slot, nonce) in any::<(u32, u64)>(),
+            (parts, part) in (1..=HAVE_PARTS_MAX).prop_flat_map(|parts| (Just(parts), 0..parts)),
+            runs in proptest::collection::vec((any::<u32>(), 1..=u32::MAX), 0..=128),
+        ) {
+            let run = |(first, count): (u32, u32)| {
+                (FrameIndex(first), count.min(u32::MAX - first))
+            };
+            let frames = runs.into_iter().map(run).filter(|(_, count)| *count > 0).collect();
+            let (slot, nonce) = (Slot(slot), BootNonce(nonce));
+            assert_round_trip(&Have { slot, nonce, part, parts, frames });
+        }
+    }
+}

@@ -198,3 +198,147 @@ impl JoinAck {
         Writer::new(out).put((self.nonce, self.slot)).put((self.verdict, self.have_seen));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::*;
+    use super::*;
+
+    fn join() -> Join {
+        Join {
+            host: "web-17".parse().unwrap(),
+            version_min: 1,
+            version_max: 2,
+            machine: 0x0102_0304_0506_0708,
+            nonce: BootNonce(0x1122_3344_5566_7788),
+            link: Some(Bitrate::from_megabits(10_000)),
+            free_bytes: 1 << 40,
+            clock_us: 1_790_000_000_000_000,
+            kinds: KindSet::default().with(ImageKind::Ext2).with(ImageKind::Tar),
+            holds_release: false,
+            holds_image: true,
+            holds_partial: false,
+            echo_us: 77,
+            held: Duration::from_millis(3),
+        }
+    }
+
+    fn join_ack(verdict: JoinVerdict) -> JoinAck {
+        let nonce = BootNonce(0x1122_3344_5566_7788);
+        JoinAck { nonce, slot: Slot(17), verdict, have_seen: true }
+    }
+
+    #[test]
+    fn join_matches_golden_bytes() {
+        let golden = "
+            01 02               ; versions
+            0022                ; kinds: bits 1 and 5
+            0102030405060708    ; machine
+            1122334455667788    ; nonce
+            00002710            ; link in Mbit/s
+            0000010000000000    ; free
+            00065bfeda25e000    ; clock
+            000000000000004d    ; echo
+            00000bb8            ; held
+            00 01 00            ; holds the release, the image, a part
+            06 7765622d3137     ; host
+        ";
+        assert_golden(&join(), golden);
+    }
+
+    #[test]
+    fn join_ack_matches_golden_bytes() {
+        assert_golden(&join_ack(JoinVerdict::NameTaken), "1122334455667788 00000011 02 01");
+    }
+
+    #[test]
+    fn every_prefix_is_refused() {
+        assert_prefixes_refused(&join());
+        assert_prefixes_refused(&join_ack(JoinVerdict::Accepted));
+    }
+
+    #[test]
+    fn every_field_at_its_limits() {
+        let most = Join {
+            host: "x".repeat(63).parse().unwrap(),
+            version_min: u8::MAX,
+            version_max: u8::MAX,
+            machine: u64::MAX,
+            nonce: BootNonce(u64::MAX),
+            link: Some(Bitrate::from_megabits(u32::MAX.into())),
+            free_bytes: u64::MAX,
+            clock_us: u64::MAX,
+            kinds: KindSet(u16::MAX),
+            holds_release: true,
+            holds_image: true,
+            holds_partial: true,
+            echo_us: u64::MAX,
+            held: Duration::from_micros(u32::MAX.into()),
+        };
+        assert_round_trip(&most);
+        assert_eq!(refusal(&most, 16, &[2, 1]), Some(WireError::Range));
+        assert_eq!(refusal(&most, 68, &[2]), Some(WireError::Value));
+        assert_eq!(refusal(&most, 69, &[255]), Some(WireError::Value));
+        assert_eq!(refusal(&most, 70, &[2]), Some(WireError::Value));
+        assert_eq!(refusal(&most, 71, &[64]), Some(WireError::Name));
+        assert_eq!(refusal(&most, 72, b"/"), Some(WireError::Name));
+        assert_eq!(refusal(&most, 72, &[0xff]), Some(WireError::Name));
+        for verdict in JoinVerdict::ALL {
+            assert_round_trip(&join_ack(*verdict));
+        }
+        let ack = join_ack(JoinVerdict::Closing);
+        assert_eq!(refusal(&ack, 28, &[0]), Some(WireError::Value));
+        assert_eq!(refusal(&ack, 28, &[8]), Some(WireError::Value));
+        assert_eq!(refusal(&ack, 29, &[2]), Some(WireError::Value));
+    }
+
+    #[test]
+    fn a_known_link_is_never_sent_as_unknown() {
+        for (bits, megabits) in [(1, 1), (999_999, 1), (1_999_999, 1), (u64::MAX, u32::MAX)] {
+            let message = Join { link: Some(Bitrate::from_bits(bits)), ..join() };
+            let parsed = Join::parse(&emitted(&message)).unwrap();
+            assert_eq!(parsed.link, Some(Bitrate::from_megabits(megabits.into())));
+        }
+    }
+
+    #[test]
+    fn a_set_of_kinds_keeps_what_it_does_not_know_and_lists_what_it_does() {
+        let set = KindSet(0b1000_0000_0100_1001);
+        let kinds: Vec<_> = set.iter().collect();
+        assert_eq!(kinds, [ImageKind::Erofs, ImageKind::Raw]);
+        assert!(set.contains(ImageKind::Raw) && !set.contains(ImageKind::Tar));
+        assert_eq!(ImageKind::ALL.into_iter().collect::<KindSet>(), KindSet(0b111_1110));
+    }
+
+    proptest! {
+        #[test]
+        fn generated_joins_come_back(
+            host in any_name(),
+            (version_min, more) in any::<(u8, u8)>(),
+            (machine, nonce, free_bytes, clock_us, echo_us) in
+                any::<(u64, u64, u64, u64, u64)>(),
+            (kinds, megabits) in any::<(u16, u32)>(),
+            (holds_release, holds_image, holds_partial) in any::<(bool, bool, bool)>(),
+            held in any_micros(),
+        ) {
+            let link = (megabits > 0).then(|| Bitrate::from_megabits(megabits.into()));
+            let version_max = version_min.saturating_add(more);
+            let (nonce, kinds) = (BootNonce(nonce), KindSet(kinds));
+            assert_round_trip(&Join {
+                host, version_min, version_max, machine, nonce, link, free_bytes, clock_us, kinds,
+                holds_release, holds_image, holds_partial, echo_us, held,
+            });
+        }
+
+        #[test]
+        fn generated_join_acks_come_back(
+            (nonce, slot, have_seen) in any::<(u64, u32, bool)>(),
+            verdict in any_of(JoinVerdict::ALL),
+        ) {
+            let (nonce, slot) = (BootNonce(nonce), Slot(slot));
+            assert_round_trip(&JoinAck { nonce, slot, verdict, have_seen });
+        }
+    }
+}

@@ -31,6 +31,8 @@ mod solicit;
 mod status;
 mod symbol;
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
 mod text;
 mod tlv;

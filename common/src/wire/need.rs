@@ -67,3 +67,86 @@ impl Need {
             .list(&self.wants, NEED_BLOCKS_MAX);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::*;
+    use super::*;
+
+    fn need(wants: Vec<(BlockIndex, u32)>) -> Need {
+        Need {
+            slot: Slot(17),
+            nonce: BootNonce(0x1122_3344_5566_7788),
+            poll: 9,
+            echo_us: 1_000_000,
+            held: Duration::from_micros(3001),
+            wants,
+        }
+    }
+
+    #[test]
+    fn need_matches_golden_bytes() {
+        let golden = "
+            00000011            ; slot
+            1122334455667788    ; nonce
+            00000009            ; poll
+            00000000000f4240    ; echo
+            00000bb9            ; held
+            0002                ; count
+            00000004 00000403   ; block, want
+            00000100 00000001
+        ";
+        assert_golden(&need(vec![(BlockIndex(4), 1027), (BlockIndex(256), 1)]), golden);
+    }
+
+    #[test]
+    fn every_prefix_is_refused() {
+        assert_prefixes_refused(&need(vec![(BlockIndex(1), 2); 3]));
+    }
+
+    #[test]
+    fn every_field_at_its_limits() {
+        let least = Need {
+            slot: Slot(0),
+            nonce: BootNonce(0),
+            poll: 0,
+            echo_us: 0,
+            held: Duration::ZERO,
+            wants: vec![],
+        };
+        assert_round_trip(&least);
+        let most = Need {
+            slot: Slot(u32::MAX),
+            nonce: BootNonce(u64::MAX),
+            poll: u32::MAX,
+            echo_us: u64::MAX,
+            held: Duration::from_micros(u32::MAX.into()),
+            wants: vec![(BlockIndex(u32::MAX), u32::MAX); NEED_BLOCKS_MAX],
+        };
+        assert_round_trip(&most);
+        assert_eq!(refusal(&most, 44, &[0, 129]), Some(WireError::TooMany));
+        assert_eq!(refusal(&most, 44, &[0xff, 0xff]), Some(WireError::TooMany));
+    }
+
+    #[test]
+    fn a_time_that_the_wire_cannot_say_saturates() {
+        let long = Need { held: Duration::from_secs(86_400), ..need(vec![]) };
+        let parsed = Need::parse(&emitted(&long)).unwrap();
+        assert_eq!(parsed.held, Duration::from_micros(4_294_967_295));
+    }
+
+    proptest! {
+        #[test]
+        fn generated_values_come_back(
+            (slot, nonce, poll, echo_us) in any::<(u32, u64, u32, u64)>(),
+            held in any_micros(),
+            wants in proptest::collection::vec((any::<u32>(), any::<u32>()), 0..=128),
+        ) {
+            let wants = wants.into_iter().map(|(block, want)| (BlockIndex(block), want)).collect();
+            let (slot, nonce) = (Slot(slot), BootNonce(nonce));
+            assert_round_trip(&Need { slot, nonce, poll, echo_us, held, wants });
+        }
+    }
+}

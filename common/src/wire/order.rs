@@ -57,3 +57,57 @@ impl Order {
             .text(&self.reason, REASON_BYTES_MAX);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::*;
+    use super::*;
+    use crate::digest::Digest;
+
+    fn order(reason: &str) -> Order {
+        let release = ReleaseId(Digest::from_bytes(*b"0123456789abcdef0123456789abcdef"));
+        Order { release, issue: 3, at_us: 0x0102_0304_0506_0708, reason: reason.to_owned() }
+    }
+
+    #[test]
+    fn order_matches_golden_bytes() {
+        let golden = "
+            30313233343536373839616263646566  ; release
+            30313233343536373839616263646566
+            00000003                          ; issue
+            0102030405060708                  ; at
+            05 416c6c210a                     ; reason, kept as it came
+        ";
+        assert_golden(&order("All!\n"), golden);
+    }
+
+    #[test]
+    fn every_prefix_is_refused() {
+        assert_prefixes_refused(&order("operator"));
+    }
+
+    #[test]
+    fn every_field_at_its_limits() {
+        let most = Order { issue: u32::MAX, at_us: u64::MAX, ..order(&"x".repeat(120)) };
+        assert_round_trip(&most);
+        assert_round_trip(&Order { issue: 0, at_us: 0, ..order("") });
+        assert_eq!(refusal(&most, 60, &[121]), Some(WireError::Text));
+        assert_eq!(refusal(&most, 61, &[0xc0]), Some(WireError::Text));
+        let parsed = Order::parse(&emitted(&order(&"x".repeat(121)))).unwrap();
+        assert_eq!(parsed.reason.len(), 120);
+    }
+
+    proptest! {
+        #[test]
+        fn generated_values_come_back(
+            release in any::<[u8; 32]>(),
+            (issue, at_us) in any::<(u32, u64)>(),
+            reason in any_text(REASON_BYTES_MAX),
+        ) {
+            let release = ReleaseId(Digest::from_bytes(release));
+            assert_round_trip(&Order { release, issue, at_us, reason });
+        }
+    }
+}

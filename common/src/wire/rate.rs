@@ -65,3 +65,67 @@ impl Rate {
             .put((self.kernel_drops, self.delay_us));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::*;
+    use super::*;
+
+    fn rate(loss_ppm: u32) -> Rate {
+        Rate {
+            slot: Slot(17),
+            nonce: BootNonce(0x1122_3344_5566_7788),
+            interval: Duration::from_millis(200),
+            loss_ppm,
+            kernel_drops: 5,
+            delay_us: 40,
+        }
+    }
+
+    #[test]
+    fn rate_matches_golden_bytes() {
+        let golden = "
+            00000011            ; slot
+            1122334455667788    ; nonce
+            00030d40            ; interval
+            000005dc            ; loss
+            00000005            ; kernel drops
+            00000028            ; delay
+        ";
+        assert_golden(&rate(1500), golden);
+    }
+
+    #[test]
+    fn every_prefix_is_refused() {
+        assert_prefixes_refused(&rate(1));
+    }
+
+    #[test]
+    fn every_field_at_its_limits() {
+        let most = Rate {
+            slot: Slot(u32::MAX),
+            nonce: BootNonce(u64::MAX),
+            interval: Duration::from_micros(u32::MAX.into()),
+            loss_ppm: 1_000_000,
+            kernel_drops: u32::MAX,
+            delay_us: u32::MAX,
+        };
+        assert_round_trip(&most);
+        assert_round_trip(&rate(0));
+        assert_eq!(refusal(&most, 32, &[0, 0x0f, 0x42, 0x41]), Some(WireError::Range));
+    }
+
+    proptest! {
+        #[test]
+        fn generated_values_come_back(
+            (slot, nonce, kernel_drops, delay_us) in any::<(u32, u64, u32, u32)>(),
+            loss_ppm in 0..=LOSS_PPM_MAX,
+            interval in any_micros(),
+        ) {
+            let (slot, nonce) = (Slot(slot), BootNonce(nonce));
+            assert_round_trip(&Rate { slot, nonce, interval, loss_ppm, kernel_drops, delay_us });
+        }
+    }
+}

@@ -58,3 +58,35 @@ impl Seal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_plain_seal_is_the_published_crc32() {
+        let mut datagram = *b"123456789\xa5\xa5\xa5\xa5";
+        Seal::Plain.close(&mut datagram);
+        assert_eq!(&datagram, b"123456789\xcb\xf4\x39\x26");
+        assert_eq!(Seal::Plain.open(&datagram), Ok(&b"123456789"[..]));
+    }
+
+    #[test]
+    fn a_changed_bit_anywhere_is_found() {
+        let mut datagram = *b"header and body....";
+        Seal::Plain.close(&mut datagram);
+        for bit in 0..datagram.len() * 8 {
+            let mut changed = datagram;
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Seal::Plain.open(&changed), Err(WireError::Checksum), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_datagram_shorter_than_its_trailer_is_refused() {
+        for length in 0..4 {
+            assert_eq!(Seal::Plain.open(&vec![0; length]), Err(WireError::Truncated));
+        }
+        assert_eq!(Seal::Plain.open(&[0; 4]), Ok(&[][..]), "crc32 of nothing is zero");
+    }
+}

@@ -54,3 +54,53 @@ impl Solicit {
             .text(self.host.as_str(), NAME_BYTES_MAX as u8);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::*;
+    use super::*;
+
+    fn solicit(host: &str) -> Solicit {
+        Solicit {
+            host: host.parse().unwrap(),
+            nonce: BootNonce(0x1122_3344_5566_7788),
+            reason: SolicitReason::SenderLost,
+        }
+    }
+
+    #[test]
+    fn solicit_matches_golden_bytes() {
+        assert_golden(&solicit("db.1"), "1122334455667788 02 04 64622e31");
+    }
+
+    #[test]
+    fn every_prefix_is_refused() {
+        assert_prefixes_refused(&solicit("db.1"));
+    }
+
+    #[test]
+    fn every_field_at_its_limits() {
+        let longest = solicit(&"x".repeat(63));
+        assert_round_trip(&longest);
+        assert_round_trip(&Solicit { reason: SolicitReason::NoData, ..solicit("x") });
+        assert_eq!(refusal(&longest, 24, &[0]), Some(WireError::Value));
+        assert_eq!(refusal(&longest, 24, &[3]), Some(WireError::Value));
+        assert_eq!(refusal(&longest, 25, &[64]), Some(WireError::Name));
+        assert_eq!(refusal(&solicit("x"), 26, b"."), Some(WireError::Name));
+        assert_eq!(refusal(&solicit("xx"), 26, b".."), Some(WireError::Name));
+        assert_eq!(refusal(&solicit("xx"), 27, b"\n"), Some(WireError::Name));
+    }
+
+    proptest! {
+        #[test]
+        fn generated_values_come_back(
+            host in any_name(),
+            nonce in any::<u64>(),
+            reason in any_of(SolicitReason::ALL),
+        ) {
+            assert_round_trip(&Solicit { host, nonce: BootNonce(nonce), reason });
+        }
+    }
+}

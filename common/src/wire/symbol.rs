@@ -96,3 +96,118 @@ impl SymbolHeader {
         self.flags & Self::LAST_OF_WINDOW != 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::testing::bytes_of;
+    use super::*;
+
+    const HEADER: SymbolHeader = SymbolHeader {
+        session: SessionId(0xdead_beef),
+        seq: 0x0102_0304,
+        key_epoch: 0x0506,
+        flags: SymbolHeader::PREAMBLE | SymbolHeader::LAST_OF_WINDOW,
+        block: BlockIndex(0x0708_090a),
+        transmission: 0x0b0c_0d0e,
+        announced: 0x0f10_1112,
+    };
+
+    const MOST: SymbolHeader = SymbolHeader {
+        session: SessionId(u32::MAX),
+        seq: u32::MAX,
+        key_epoch: u16::MAX,
+        flags: u16::MAX,
+        block: BlockIndex(u32::MAX),
+        transmission: u32::MAX,
+        announced: u32::MAX,
+    };
+
+    fn emitted(header: &SymbolHeader, kind: Kind) -> [u8; SymbolHeader::WIRE_BYTES] {
+        let mut out = [0xa5; SymbolHeader::WIRE_BYTES];
+        header.emit(kind, &mut out);
+        out
+    }
+
+    #[test]
+    fn symbol_header_matches_golden_bytes() {
+        let golden = "
+            fa4e 02 01      ; magic, kind, version
+            deadbeef        ; session
+            01020304        ; seq
+            0506 0003       ; key epoch, flags
+            0708090a        ; block
+            0b0c0d0e        ; transmission
+            0f101112        ; announced
+        ";
+        let mut datagram = emitted(&HEADER, Kind::Repair).to_vec();
+        assert_eq!(datagram, bytes_of(golden));
+        datagram.extend_from_slice(b"symbol");
+        assert_eq!(SymbolHeader::parse(&datagram), Ok((HEADER, &b"symbol"[..])));
+        assert_eq!(super::super::peek_kind(&datagram), Some(Kind::Repair));
+        assert!(HEADER.is_preamble() && HEADER.is_last_of_window());
+    }
+
+    #[test]
+    fn every_prefix_is_refused() {
+        let datagram = emitted(&HEADER, Kind::Source);
+        for end in 0..datagram.len() {
+            assert_eq!(SymbolHeader::parse(&datagram[..end]), Err(WireError::Truncated));
+        }
+        assert_eq!(SymbolHeader::parse(&datagram), Ok((HEADER, &[][..])));
+    }
+
+    #[test]
+    fn every_field_at_its_limits() {
+        let least = SymbolHeader {
+            session: SessionId(0),
+            seq: 0,
+            key_epoch: 0,
+            flags: 0,
+            block: BlockIndex(0),
+            transmission: 0,
+            announced: 0,
+        };
+        for header in [least, MOST] {
+            let datagram = emitted(&header, Kind::Source);
+            assert_eq!(SymbolHeader::parse(&datagram), Ok((header, &[][..])));
+        }
+        assert!(!least.is_preamble() && !least.is_last_of_window());
+    }
+
+    #[test]
+    fn what_is_no_symbol_is_refused_for_its_own_reason() {
+        for (offset, byte, error) in [
+            (0, 0, WireError::Magic),
+            (1, 0, WireError::Magic),
+            (2, 0, WireError::Kind),
+            (2, 200, WireError::Kind),
+            (2, Kind::Poll as u8, WireError::Unexpected),
+            (3, 0, WireError::Version),
+            (3, 2, WireError::Version),
+        ] {
+            let mut datagram = emitted(&HEADER, Kind::Source);
+            datagram[offset] = byte;
+            assert_eq!(SymbolHeader::parse(&datagram), Err(error), "byte {offset} = {byte}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn generated_values_come_back(
+            (session, seq, key_epoch, flags) in any::<(u32, u32, u16, u16)>(),
+            (block, transmission, announced) in any::<(u32, u32, u32)>(),
+            is_source in any::<bool>(),
+            symbol in proptest::collection::vec(any::<u8>(), 0..64),
+        ) {
+            let (session, block) = (SessionId(session), BlockIndex(block));
+            let header =
+                SymbolHeader { session, seq, key_epoch, flags, block, transmission, announced };
+            let kind = if is_source { Kind::Source } else { Kind::Repair };
+            let mut datagram = emitted(&header, kind).to_vec();
+            datagram.extend_from_slice(&symbol);
+            prop_assert_eq!(SymbolHeader::parse(&datagram), Ok((header, &symbol[..])));
+        }
+    }
+}

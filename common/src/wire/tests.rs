@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::digest::Digest;
 use crate::geometry::{Geometry, PreambleLengths};
@@ -172,5 +174,102 @@ fn every_prefix_of_every_message_is_refused() {
         for end in 0..datagram.len() {
             assert_eq!(Message::parse(&datagram[..end]), Err(WireError::Truncated), "{end}");
         }
+    }
+}
+
+#[test]
+fn a_closed_datagram_opens_and_a_damaged_one_does_not() {
+    for message in messages() {
+        let mut out = vec![0xa5; 5];
+        message.close(&Seal::Plain, SessionId(3), 4, 0, &mut out);
+        let (header, parsed) = Message::open(&Seal::Plain, &out[5..]).unwrap();
+        assert_eq!((header.seq, parsed), (4, message));
+        out[20] ^= 0x10;
+        assert_eq!(Message::open(&Seal::Plain, &out[5..]), Err(WireError::Checksum));
+    }
+}
+
+#[test]
+fn what_is_no_control_message_is_refused_for_its_own_reason() {
+    for (offset, byte, error) in [
+        (0, 0, WireError::Magic),
+        (2, 0, WireError::Kind),
+        (2, 11, WireError::Kind),
+        (2, 15, WireError::Kind),
+        (2, 23, WireError::Kind),
+        (2, 255, WireError::Kind),
+        (2, Kind::Source as u8, WireError::Unexpected),
+        (2, Kind::Repair as u8, WireError::Unexpected),
+        (2, Kind::Hashes as u8, WireError::Reserved),
+        (3, 0, WireError::Version),
+        (3, 2, WireError::Version),
+    ] {
+        let mut datagram = datagram(&messages()[1]);
+        datagram[offset] = byte;
+        assert_eq!(Message::parse(&datagram).err(), Some(error), "byte {offset} = {byte}");
+    }
+}
+
+#[test]
+fn a_kind_is_seen_before_anything_else_is_understood() {
+    assert_eq!(peek_kind(&[0xfa, 0x4e, 3, 99, 0, 0, 0, 1]), Some(Kind::Poll));
+    assert_eq!(peek_session(&[0xfa, 0x4e, 99, 99, 0, 0, 0, 1]), Some(SessionId(1)));
+    assert_eq!(peek_kind(&[0xfa, 0x4e, 99, 1, 0, 0, 0, 1]), None);
+    assert_eq!(peek_kind(&[0xfa, 0x4f, 3, 1, 0, 0, 0, 1]), None);
+    assert_eq!(peek_kind(&[0xfa, 0x4e, 3, 1, 0, 0, 0]), None);
+    assert_eq!(peek_kind(&[]), None);
+    for kind in Kind::ALL {
+        assert_eq!(kind.is_feedback(), *kind as u8 >= 16, "{kind}");
+    }
+}
+
+/// Every public door that a datagram from the network can come through.
+fn enter(datagram: &[u8]) {
+    let _ = (peek_kind(datagram), peek_session(datagram));
+    let _ = Announce::parse_versions(datagram);
+    let _ = SymbolHeader::parse(datagram);
+    let _ = Message::open(&Seal::Plain, datagram);
+    if let Ok((header, message)) = Message::parse(datagram) {
+        let mut again = Vec::new();
+        message.emit(header.session, header.seq, header.key_epoch, &mut again);
+        let reparsed = Message::parse(&again).map(|(_, message)| message);
+        assert_eq!(reparsed, Ok(message), "what was accepted must be repeatable");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+
+    #[test]
+    fn random_bytes_never_panic(
+        kind in any::<u8>(),
+        bytes in proptest::collection::vec(any::<u8>(), 0..256),
+        is_ours in any::<bool>(),
+    ) {
+        let mut datagram = bytes;
+        if is_ours && datagram.len() > 3 {
+            datagram[..4].copy_from_slice(&[0xfa, 0x4e, kind % 24, VERSION]);
+        }
+        enter(&datagram);
+    }
+
+    #[test]
+    fn damaged_messages_never_panic(
+        message in proptest::sample::select(messages()),
+        edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        end in any::<prop::sample::Index>(),
+        tail in proptest::collection::vec(any::<u8>(), 0..8),
+        is_cut in any::<bool>(),
+    ) {
+        let mut datagram = datagram(&message);
+        for (place, byte) in edits {
+            let place = place.index(datagram.len());
+            datagram[place] = byte;
+        }
+        if is_cut {
+            datagram.truncate(end.index(datagram.len()));
+        }
+        datagram.extend_from_slice(&tail);
+        enter(&datagram);
     }
 }

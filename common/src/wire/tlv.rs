@@ -56,3 +56,51 @@ pub(super) fn skip_unknown(mut reader: Reader<'_>) -> Result<(), WireError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Message;
+    use super::super::testing::bytes_of;
+    use super::super::tests::messages;
+    use super::*;
+    use crate::id::SessionId;
+
+    fn skipped(bytes: &[u8]) -> Result<(), WireError> {
+        skip_unknown(Reader::new(bytes))
+    }
+
+    #[test]
+    fn extension_matches_golden_bytes() {
+        let mut out = vec![0xa5];
+        Tlv { kind: 0x83, value: b"abc" }.emit(&mut out);
+        assert_eq!(out, bytes_of("a5 83 0003 616263"));
+    }
+
+    #[test]
+    fn unknown_ones_are_skipped_and_critical_ones_refused() {
+        assert_eq!(skipped(&[]), Ok(()));
+        assert_eq!(skipped(&bytes_of("01 0000 7f 0002 ffff")), Ok(()));
+        assert_eq!(skipped(&bytes_of("01 0000 80 0000")), Err(WireError::UnknownCritical));
+        assert!(Tlv { kind: 0x80, value: &[] }.is_critical());
+        assert!(!Tlv { kind: 0x7f, value: &[] }.is_critical());
+    }
+
+    #[test]
+    fn an_extension_that_is_cut_off_is_refused() {
+        for text in ["01", "01 00", "01 0001", "01 ffff 00", "01 0000 02"] {
+            assert_eq!(skipped(&bytes_of(text)), Err(WireError::Truncated), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_message_of_a_newer_peer_is_understood_unless_it_says_otherwise() {
+        for message in messages() {
+            let mut datagram = Vec::new();
+            message.emit(SessionId(1), 2, 0, &mut datagram);
+            Tlv { kind: 0x11, value: b"later" }.emit(&mut datagram);
+            assert_eq!(Message::parse(&datagram).map(|(_, parsed)| parsed), Ok(message));
+            Tlv { kind: 0x91, value: &[] }.emit(&mut datagram);
+            assert_eq!(Message::parse(&datagram), Err(WireError::UnknownCritical));
+        }
+    }
+}
