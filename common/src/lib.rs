@@ -10,6 +10,7 @@
 //! Everything above the last line is pure: no clock, socket, thread, file or unseeded randomness.
 
 pub mod backoff;
+pub mod bundle;
 pub mod digest;
 pub mod fec;
 pub mod geometry;
