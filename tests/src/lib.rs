@@ -1,6 +1,6 @@
 //! The harness of the whole-system tests: what they stage things with and how they judge the end.
 //!
-//! * [`lab`]: hosts, a sender and a snooping bridge in network namespaces, with loss, rate and faults (root);
+//! * [`lab`]: hosts, a sender and a snooping bridge in network namespaces, with faults (root);
 //! * [`process`], [`memory`]: the real binaries as children, with logs, deadlines and certain ends;
 //! * [`product`], [`outcome`]: the command lines of DESIGN's chapter 8 and what they answer;
 //! * [`fixture`], [`tree`]: directories to pack, and the comparison of two of them;

@@ -2,7 +2,6 @@
 //!
 //! The binaries are those that `tests/run` built beside the running test. A test never builds them,
 //! and never runs ones that are older than a source they were made from.
-#![expect(clippy::disallowed_methods, reason = "it looks for binaries and at their age")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

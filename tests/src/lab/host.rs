@@ -206,7 +206,7 @@ impl Host {
     fn launch(&self, options: &HostOptions) -> Running {
         let mut command = self.node.command(product::fanhost());
         command.args(["run", "--insecure", "--interface", INTERFACE]);
-        command.arg("--host").arg(options.host.as_deref().unwrap_or(self.name()));
+        command.arg("--host").arg(options.host.as_deref().unwrap_or_else(|| self.name()));
         match &options.config {
             Some(text) => command.arg("--config").arg(self.write_config(text)),
             None => command.arg("--store").arg(self.store()),

@@ -1,7 +1,6 @@
 //! What a killed test may leave on the machine, and its removal by the next one.
 //!
 //! Only things whose name says that the lab made them, in a process that no longer lives.
-#![expect(clippy::disallowed_methods, reason = "it looks at directories and at /sys/block")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -4,7 +4,6 @@
 //! fd00:fa::/64; nothing leaves the machine, for no interface of the lab leads outside. What a lab
 //! made ends with it: see [`node`] for why that holds even after kill -9. The directory is the one
 //! thing that a killed test leaves; the next lab removes it by the dead process's id in its name.
-#![expect(clippy::disallowed_methods, reason = "the lab makes and reads real files")]
 
 mod bridge;
 mod host;

@@ -1,8 +1,8 @@
-//! One machine of the lab: a network namespace and a mount namespace that live and die with a process.
+//! One machine of the lab: a network and a mount namespace that live and die with a process.
 //!
-//! The namespaces have no name in the file system; an anchor process holds them. When the test ends,
-//! panics, or is killed with -9, the kernel ends the anchor, and with it go the interfaces, the
-//! routes, the mounts and the loop devices of this machine. So nothing can be left behind by name.
+//! The namespaces have no name in the file system; an anchor process holds them. When the test
+//! ends, panics, or is killed with -9, the kernel ends the anchor, and with it go the interfaces,
+//! the routes, the mounts and the loop devices of this machine: nothing can be left behind by name.
 #![expect(clippy::disallowed_methods, reason = "the harness reads /proc and moves threads")]
 
 use std::ffi::OsStr;
@@ -37,7 +37,7 @@ impl Node {
     /// # Panics
     /// When the namespaces cannot be made (that needs root).
     pub fn new(lab: &str, name: &str, number: u16, logs: &Path) -> Self {
-        // /sys shows the interfaces of the namespace that mounted it, so each machine mounts its own.
+        // /sys shows the interfaces of the namespace that mounted it: each machine mounts its own.
         let script = format!("mount -t sysfs sysfs /sys && exec -a {lab}-{name} sleep infinity");
         let mut unshare = command("unshare");
         unshare.args(["--net", "--mount", "--propagation", "private", "bash", "-c", &script]);
