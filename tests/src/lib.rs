@@ -1,3 +1,22 @@
-//! The harness of the whole-system tests.
+//! The harness of the whole-system tests: what they stage things with and how they judge the end.
+//!
+//! * [`sim`]: a sender and many hosts in virtual time, from one seed;
+//! * [`lab`]: hosts, a sender and a snooping bridge in network namespaces, with faults (root);
+//! * [`process`], [`memory`]: the real binaries as children, with logs, deadlines and certain ends;
+//! * [`product`], [`outcome`]: the command lines of DESIGN's chapter 8 and what they answer;
+//! * [`fixture`], [`tree`]: directories to pack, and the comparison of two of them;
+//! * [`watch`], [`hostile`]: a reader of `current` in a tight loop, a peer that sends rubbish.
+//!
+//! Nothing here is linked into the product. A harness function panics with a sentence when the
+//! *machine* lets it down, and returns a value when the *product* does.
 
+pub mod fixture;
+pub mod hostile;
+pub mod lab;
+pub mod memory;
+pub mod outcome;
+pub mod process;
+pub mod product;
 pub mod sim;
+pub mod tree;
+pub mod watch;

@@ -1,0 +1,78 @@
+//! The tree checks itself: rules that no compiler checks, each with a file, a line and a remedy.
+//!
+//! [`source`] reads a file into lines of code and of comment; [`rules`] judges one file at a time;
+//! [`protocol`] compares what the code cites with what docs/PROTOCOL.md says.
+
+mod protocol;
+mod rules;
+mod source;
+
+use std::path::{Path, PathBuf};
+
+use crate::source::{Finding, Source};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests lies in the workspace").to_owned()
+}
+
+/// Panics with all findings, one a line, when there are any.
+#[track_caller]
+fn assert_none(findings: &[Finding]) {
+    let list: Vec<String> = findings.iter().map(ToString::to_string).collect();
+    assert!(list.is_empty(), "{} findings\n{}\n", list.len(), list.join("\n"));
+}
+
+/// Findings of `rule` in every source.
+fn judge(rule: fn(&Source) -> Vec<Finding>) -> Vec<Finding> {
+    source::read_all(&root()).iter().flat_map(rule).collect()
+}
+
+#[test]
+fn lines_fit_a_hundred_columns() {
+    assert_none(&judge(rules::long_lines));
+    let scripts = source::read_scripts(&root());
+    assert!(!scripts.is_empty(), "tests/run is a script");
+    assert_none(&scripts.iter().flat_map(rules::long_lines).collect::<Vec<_>>());
+}
+
+#[test]
+fn functions_fit_seventy_lines() {
+    assert_none(&judge(rules::long_functions));
+}
+
+#[test]
+fn files_fit_seven_hundred_lines() {
+    assert_none(&judge(rules::long_files));
+}
+
+#[test]
+fn nothing_unfinished_or_switched_off_is_left() {
+    assert_none(&judge(rules::unfinished));
+}
+
+#[test]
+fn every_module_says_what_it_is() {
+    assert_none(&judge(rules::headerless));
+}
+
+#[test]
+fn sender_and_receiver_do_not_know_each_other() {
+    assert_none(&judge(rules::crossed_roles));
+}
+
+#[test]
+fn pure_modules_do_not_touch_the_world() {
+    assert_none(&judge(rules::impure));
+}
+
+#[test]
+fn every_citation_of_the_protocol_names_a_rule_that_exists() {
+    let document = protocol::Document::read(&root());
+    assert_none(&protocol::dangling(&document, &source::read_all(&root())));
+}
+
+#[test]
+fn every_must_of_the_protocol_is_cited_by_code_and_by_a_test() {
+    let document = protocol::Document::read(&root());
+    assert_none(&protocol::uncited(&document, &source::read_all(&root())));
+}
