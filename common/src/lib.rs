@@ -4,12 +4,14 @@
 //!   they may be;
 //! * bytes: [`bundle`] (the file), [`wire`] (the datagrams), [`fec`] (the code);
 //! * mechanisms, told `now` and their random numbers: [`geometry`], [`timers`], [`pacer`],
-//!   [`backoff`], [`session`];
+//!   [`backoff`], [`grtt`];
 //! * the world, impure and opted out of the purity line by name: [`clock`], [`net`].
 //!
 //! Everything above the last line is pure: no clock, socket, thread, file or unseeded randomness.
 
 pub mod backoff;
+pub mod bundle;
+pub mod clock;
 pub mod digest;
 pub mod drops;
 pub mod fec;
@@ -17,6 +19,7 @@ pub mod geometry;
 pub mod grtt;
 pub mod id;
 pub mod limits;
+pub mod net;
 pub mod pacer;
 pub mod time;
 pub mod timers;

@@ -66,7 +66,33 @@ pub const SENDER_SILENCE_MAX: Duration = Duration::from_secs(8);
 /// forgets after 260 s.
 pub const REJOIN_INTERVAL: Duration = Duration::from_secs(60);
 
+/// Longest manifest: it is read by people and must fit into memory before anything is trusted.
+pub const MANIFEST_BYTES_MAX: u32 = 64 << 10;
+/// Longest signatures: some hundred bytes each, a handful of keys.
+pub const SIGNATURES_BYTES_MAX: u32 = 64 << 10;
+/// Largest image that a manifest may name.
+pub const IMAGE_BYTES_MAX: u64 = 1 << 43;
+/// Shortest chunk that the cutter makes, except before a gap or the end.
+pub const CHUNK_BYTES_MIN: u32 = 16 << 10;
+/// What the cutter aims at. At 16 KiB the tables are four times as long and a next release, compressed
+/// against the last one, no smaller.
+pub const CHUNK_BYTES_MEAN: u32 = 64 << 10;
+/// Longest chunk with bytes in it.
+pub const CHUNK_BYTES_MAX: u32 = 256 << 10;
+/// Longest chunk of zeros; longer gaps are several chunks.
+pub const ZERO_CHUNK_BYTES_MAX: u32 = 1 << 30;
+/// Shortest run of zeros that is cut out as a gap of its own.
+pub const ZERO_RUN_BYTES_MIN: u32 = 64 << 10;
+/// Raw bytes that a packed frame holds at most: 64 KiB units cost 19 % more on the wire.
+pub const FRAME_RAW_BYTES_TARGET: u32 = 1 << 20;
+/// Raw bytes of a frame that a host accepts; bounds what decoding one costs.
+pub const FRAME_RAW_BYTES_MAX: u32 = 2 << 20;
+
 const _: () = {
+    assert!(CHUNK_BYTES_MIN < CHUNK_BYTES_MEAN && CHUNK_BYTES_MEAN < CHUNK_BYTES_MAX);
+    assert!(CHUNK_BYTES_MAX <= FRAME_RAW_BYTES_TARGET);
+    assert!(FRAME_RAW_BYTES_TARGET <= FRAME_RAW_BYTES_MAX);
+    assert!(MANIFEST_BYTES_MAX + SIGNATURES_BYTES_MAX < PREAMBLE_BYTES_MAX);
     assert!(SYMBOL_FRAMING_BYTES == 92);
     assert!(
         SYMBOL_BYTES_DEFAULT as usize + SYMBOL_HEADER_BYTES + TAG_BYTES_MAX <= DATAGRAM_BYTES_MAX

@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The harness of the whole-system tests.
+
+pub mod sim;

@@ -7,7 +7,7 @@
 mod ask;
 mod blocks;
 mod orders;
-mod phase;
+pub mod phase;
 mod report;
 
 use std::collections::VecDeque;
@@ -32,7 +32,7 @@ use rand::{RngExt, SeedableRng};
 
 use ask::Asking;
 use blocks::{Arrival, Blocks};
-use phase::{Phase, Step};
+use phase::Step;
 use report::Reporting;
 
 pub use orders::OrderKind;
@@ -199,7 +199,7 @@ pub struct Session {
     activation: Activation,
     stage: SenderStage,
     facts: Facts,
-    phase: Phase,
+    phase: HostPhase,
     slot: Option<Slot>,
     blocks: Blocks,
     asking: Asking,
@@ -249,7 +249,7 @@ impl Session {
             activation: announce.activation,
             stage: announce.stage,
             facts,
-            phase: None,
+            phase: HostPhase::Joined,
             slot: None,
             blocks,
             asking: Asking::new(announce.timers.backoff, announce.group_size),
@@ -280,8 +280,8 @@ impl Session {
         self.release
     }
 
-    /// Where it stands; `None` before JOIN-ACK.
-    pub fn phase(&self) -> Option<HostPhase> {
+    /// Where it stands.
+    pub fn phase(&self) -> HostPhase {
         self.phase
     }
 
@@ -324,14 +324,11 @@ impl Session {
         {
             self.consider_asking(now);
         }
-        let is_wanted = matches!(self.phase, Some(HostPhase::Joined | HostPhase::Receiving));
+        let is_wanted = self.is_asking();
         for header in headers {
             self.reporting.observe(header.seq);
-            let verdict = if is_wanted || self.phase.is_none() {
-                self.arrive(header)
-            } else {
-                Verdict::Drop(DropReason::Late)
-            };
+            let verdict =
+                if is_wanted { self.arrive(header) } else { Verdict::Drop(DropReason::Late) };
             if let Verdict::Drop(reason) = verdict {
                 self.drops.increment(reason);
             }
@@ -365,7 +362,7 @@ impl Session {
                 self.detail.clear();
             }
         }
-        if self.phase == Some(HostPhase::Joined) {
+        if self.phase == HostPhase::Joined {
             self.advance(Step::FirstSymbol);
         }
     }
@@ -397,9 +394,6 @@ impl Session {
         self.slot = Some(ack.slot);
         if ack.have_seen {
             self.timers.disarm(TimerName::Have);
-        }
-        if self.phase.is_none() {
-            self.advance(Step::Accepted);
         }
     }
 
@@ -458,8 +452,7 @@ impl Session {
             StoreEvent::Switched => self.on_switched(now),
             StoreEvent::Failed { fault, detail } => self.on_failed(now, fault, detail),
         }
-        let is_receiving = matches!(self.phase, Some(HostPhase::Joined | HostPhase::Receiving));
-        if is_receiving && self.blocks.are_all_done() && !self.facts.holds_release {
+        if self.is_asking() && self.blocks.are_all_done() && !self.facts.holds_release {
             self.advance(Step::LastBlock);
         }
     }
@@ -506,7 +499,7 @@ impl Session {
     fn advance(&mut self, step: Step) {
         // A step that is no arrow is late news: a switch reported after the session has failed.
         if let Some(next) = phase::after(self.phase, step) {
-            self.phase = Some(next);
+            self.phase = next;
         }
     }
 
@@ -523,7 +516,7 @@ impl Session {
     }
 
     fn is_asking(&self) -> bool {
-        matches!(self.phase, Some(HostPhase::Joined | HostPhase::Receiving))
+        matches!(self.phase, HostPhase::Joined | HostPhase::Receiving)
     }
 
     fn send_need(&mut self, now: Timestamp) {

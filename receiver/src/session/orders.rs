@@ -44,8 +44,8 @@ impl Session {
         }
         self.orders.issue = Some(order.issue);
         match self.phase {
-            Some(HostPhase::Staged) => self.switch(),
-            Some(HostPhase::Active | HostPhase::Failed) => self.acknowledge(now),
+            HostPhase::Staged => self.switch(),
+            HostPhase::Active | HostPhase::Failed => self.acknowledge(now),
             // Switching takes a moment, and a host that has not staged has nothing to switch to.
             _ => {}
         }
@@ -93,8 +93,8 @@ impl Session {
     }
 
     pub(super) fn send_activated(&mut self) {
-        let (Some(slot), Some(phase)) = (self.slot, self.phase) else { return };
-        let outcome = match phase {
+        let Some(slot) = self.slot else { return };
+        let outcome = match self.phase {
             HostPhase::Active => Outcome::Done,
             _ => Outcome::Failed,
         };

@@ -5,8 +5,6 @@ use common::wire::HostPhase;
 /// What moves a session from one phase to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
-    /// JOIN-ACK gave a slot.
-    Accepted,
     /// The first symbol that is of use has arrived.
     FirstSymbol,
     /// Every block is decoded and handed on.
@@ -25,8 +23,7 @@ pub enum Step {
 
 impl Step {
     /// Every step, in the order of the phases they lead to.
-    pub const ALL: [Self; 8] = [
-        Self::Accepted,
+    pub const ALL: [Self; 7] = [
         Self::FirstSymbol,
         Self::LastBlock,
         Self::ImageDurable,
@@ -37,21 +34,17 @@ impl Step {
     ];
 }
 
-/// The phase before JOIN-ACK has none on the wire, hence the `Option`.
-pub type Phase = Option<HostPhase>;
-
 /// The phase after `step`; `None` where the step is no arrow of the diagram.
-pub const fn after(phase: Phase, step: Step) -> Option<HostPhase> {
+pub const fn after(phase: HostPhase, step: Step) -> Option<HostPhase> {
     use HostPhase::{Activating, Active, Failed, Joined, Receiving, Staged, Staging, Verifying};
     match (phase, step) {
-        (None, Step::Accepted) => Some(Joined),
-        (Some(Joined), Step::FirstSymbol) => Some(Receiving),
-        (Some(Joined | Receiving), Step::LastBlock) => Some(Verifying),
-        (Some(Joined | Receiving | Verifying), Step::ImageDurable) => Some(Staging),
-        (Some(Joined | Staging), Step::Staged) => Some(Staged),
-        (Some(Staged), Step::Switch) => Some(Activating),
-        (Some(Activating), Step::Switched) => Some(Active),
-        (Some(Active | Failed), Step::GaveUp) => None,
+        (Joined, Step::FirstSymbol) => Some(Receiving),
+        (Joined | Receiving, Step::LastBlock) => Some(Verifying),
+        (Joined | Receiving | Verifying, Step::ImageDurable) => Some(Staging),
+        (Joined | Staging, Step::Staged) => Some(Staged),
+        (Staged, Step::Switch) => Some(Activating),
+        (Activating, Step::Switched) => Some(Active),
+        (Active | Failed, Step::GaveUp) => None,
         (_, Step::GaveUp) => Some(Failed),
         _ => None,
     }
@@ -64,13 +57,11 @@ mod tests {
     #[test]
     fn the_diagram_in_the_protocol_is_the_table_in_the_code() {
         let text = include_str!("../../../docs/PROTOCOL.md");
-        let name = |phase: Phase| phase.map_or("Joining".to_owned(), |phase| format!("{phase:?}"));
-        let phases = std::iter::once(None).chain(HostPhase::ALL.into_iter().map(Some));
+        let phases = HostPhase::ALL.iter().copied();
         let mut arrows: Vec<String> = phases
             .flat_map(|phase| Step::ALL.into_iter().map(move |step| (phase, step)))
             .filter_map(|(phase, step)| {
-                let next = after(phase, step)?;
-                Some(format!("    {} --{step:?}--> {}", name(phase), name(Some(next))))
+                Some(format!("    {phase:?} --{step:?}--> {:?}", after(phase, step)?))
             })
             .collect();
         arrows.sort();

@@ -67,14 +67,14 @@ impl Session {
     }
 
     pub(super) fn send_status(&mut self, now: Timestamp) {
-        let (Some(slot), Some(phase)) = (self.slot, self.phase) else { return };
+        let Some(slot) = self.slot else { return };
         let (received, lost) = self.reporting.totals();
         let (echo_us, held) = echo(self.asking.poll().1, now);
         let status = Status {
             slot,
             nonce: self.facts.nonce,
             sweep: self.reporting.sweep,
-            phase,
+            phase: self.phase,
             blocks_done: self.blocks.done(),
             blocks_total: self.blocks.total(),
             received,

@@ -10,7 +10,7 @@ use common::id::{BootNonce, FrameIndex, HostName, Slot};
 use common::limits;
 use common::time::Timestamp;
 use common::units::Bitrate;
-use common::wire::{Fault, Have, HostPhase, Join, JoinVerdict, KindSet, Status};
+use common::wire::{Fault, Have, HostPhase, Join, JoinVerdict, Status};
 
 /// Sweeps that a host may miss, and the time that must have passed, before it counts as lost.
 const SILENT_SWEEPS_MAX: u32 = 3;
@@ -30,8 +30,6 @@ pub struct Host {
     pub machine: u64,
     /// Its interface's speed.
     pub link: Option<Bitrate>,
-    /// Image kinds that it can activate.
-    pub kinds: KindSet,
     /// Its phase as last told.
     pub phase: HostPhase,
     /// Blocks of which it needs nothing more.
@@ -52,8 +50,6 @@ pub struct Host {
     pub is_lost: bool,
     /// The address of another live host of this name.
     pub twin: Option<SocketAddr>,
-    /// When it joined, made progress, was last heard.
-    pub joined_at: Timestamp,
     /// When `blocks_done` or the phase last changed.
     pub progress_at: Timestamp,
     /// When it was last heard.
@@ -84,7 +80,6 @@ impl Host {
             nonce: join.nonce,
             machine: join.machine,
             link: join.link,
-            kinds: join.kinds,
             phase: HostPhase::Joined,
             blocks_done: 0,
             received: 0,
@@ -95,7 +90,6 @@ impl Host {
             detail: String::new(),
             is_lost: false,
             twin: None,
-            joined_at: now,
             progress_at: now,
             heard_at: now,
             phase_at: now,
@@ -229,7 +223,13 @@ impl Roster {
 
     /// A datagram that names a slot arrived; a former process of the name that still speaks means
     /// that two machines share it.
-    pub fn on_heard(&mut self, now: Timestamp, from: SocketAddr, slot: Slot, nonce: BootNonce) -> bool {
+    pub fn on_heard(
+        &mut self,
+        now: Timestamp,
+        from: SocketAddr,
+        slot: Slot,
+        nonce: BootNonce,
+    ) -> bool {
         let Some(host) = self.hosts.get_mut(slot.0 as usize) else { return false };
         if host.nonce == nonce {
             host.on_heard(now);
@@ -266,7 +266,8 @@ impl Roster {
         if host.have.is_none() {
             host.have_parts.insert(have.part, have.frames.clone());
             if host.have_parts.len() == usize::from(have.parts) {
-                host.have = Some(std::mem::take(&mut host.have_parts).into_values().flatten().collect());
+                host.have =
+                    Some(std::mem::take(&mut host.have_parts).into_values().flatten().collect());
             }
         }
         host.have.is_some()
@@ -338,6 +339,8 @@ fn merge_nearest(ranges: &mut Vec<(Slot, Slot)>, max: usize) {
 
 #[cfg(test)]
 mod tests {
+    use common::wire::KindSet;
+
     use super::*;
 
     fn join(name: &str, machine: u64, nonce: u64) -> Join {

@@ -244,6 +244,7 @@ impl Schedule {
         train.clear();
         self.fill();
         let length = TRAIN_SYMBOLS_MAX.min(self.open.len().max(4));
+        let mut has_settled = false;
         while train.len() < length && !self.open.is_empty() {
             self.cursor %= self.open.len();
             let index = self.open[self.cursor];
@@ -254,9 +255,13 @@ impl Schedule {
             if block.sent >= block.announced {
                 self.open.remove(self.cursor);
                 self.in_window.remove(&index);
+                has_settled = true;
                 continue;
             }
             self.cursor += 1;
+        }
+        if has_settled && !self.owed.is_empty() {
+            self.request_more();
         }
         !train.is_empty()
     }
@@ -359,12 +364,6 @@ impl Schedule {
             .map(|block| u64::from(block.sent))
             .sum()
     }
-
-    /// Source symbols of the blocks that the pass sends.
-    pub fn payload_announced(&self) -> u64 {
-        let blocks = self.geometry.space_blocks(Space::Payload);
-        blocks.map(|index| u64::from(self.blocks[index as usize].announced)).sum()
-    }
 }
 
 #[cfg(test)]
@@ -417,7 +416,8 @@ mod tests {
         assert_eq!(schedule.need(BlockIndex(0), 45), Answer::Announced);
         assert_eq!(schedule.take_raised(10), [(BlockIndex(0), 45)]);
         let (_, departures) = run_window(&mut schedule);
-        let at: Vec<usize> = (0..departures.len()).filter(|i| departures[*i].block.0 == 0).collect();
+        let at: Vec<usize> =
+            (0..departures.len()).filter(|i| departures[*i].block.0 == 0).collect();
         assert_eq!(at.len(), 5);
         assert!(at.windows(2).all(|pair| pair[1] - pair[0] >= 3), "one in turn: {at:?}");
     }
@@ -427,7 +427,7 @@ mod tests {
         let mut schedule = schedule();
         run_window(&mut schedule);
         assert_eq!(schedule.need(BlockIndex(1), 72), Answer::Deferred);
-        assert_eq!(schedule.need(BlockIndex(5), 32), Answer::Ignored, "its turn has not come");
+        assert_eq!(schedule.need(BlockIndex(5), 50), Answer::Ignored, "its turn has not come");
         run_window(&mut schedule);
         run_window(&mut schedule);
         assert!(!schedule.is_passing());
