@@ -91,7 +91,7 @@ pub struct SenderFacts {
     pub user: String,
     /// When it was started, unix seconds.
     pub started: u64,
-    /// Chosen at random per machine and user: a restarted sender is told from a second one.
+    /// The same whenever the same sender starts again: its later session supersedes the earlier.
     pub instance: u64,
 }
 
@@ -305,6 +305,7 @@ impl Field for SessionTimers {
     }
 }
 
+/// Geometry and preamble, refused outside the limits of PROTOCOL 3.2.
 fn read_geometry(reader: &mut Reader<'_>) -> Result<(Geometry, PreambleLengths), WireError> {
     let (symbol_bytes, block_symbols) = reader.read()?;
     let (repair_symbols, window_blocks) = reader.read()?;

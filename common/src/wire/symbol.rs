@@ -21,7 +21,7 @@ use crate::limits;
 pub struct SymbolHeader {
     /// Session whose geometry gives the other fields a meaning.
     pub session: SessionId,
-    /// Number of the datagram among all that its sender sent in this session.
+    /// Number of the datagram among those to the data group: gaps are losses (PROTOCOL 2.9).
     pub seq: u32,
     /// Generation of the key that seals the datagram; zero in plain mode.
     pub key_epoch: u16,

@@ -1,6 +1,7 @@
 //! Texts from peers on their way to people: what a terminal would obey is shown instead.
 //!
-//! Messages keep a peer's text as it came; whoever prints it passes it through [`escaped`].
+//! Messages keep a peer's text as it came; whoever prints it passes it through [`escaped`]
+//! (PROTOCOL 2.8).
 
 use std::fmt::{self, Write};
 
