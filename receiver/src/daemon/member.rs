@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use common::id::{AppName, BlockIndex, Label, SessionId};
 use common::geometry::Geometry;
+use common::id::{AppName, BlockIndex, Label, SessionId};
 use common::net::Link;
 use common::time::Timestamp;
 use common::wire::{HostPhase, Message, Seal, escaped};
@@ -43,6 +43,8 @@ pub struct Member {
     pub told: Option<HostPhase>,
     /// How it ended.
     pub ending: Option<Ending>,
+    /// Datagrams that the kernel dropped, as last read.
+    pub kernel_drops: u32,
     /// Whether a failure to send was told.
     pub has_complained: bool,
 }
@@ -123,6 +125,7 @@ impl Member {
     pub fn read_meters(&mut self) {
         let kernel_drops = u32::try_from(self.link.kernel_drops()).unwrap_or(u32::MAX);
         let backlog_kib = u32::try_from(self.work.backlog_bytes() / 1024).unwrap_or(u32::MAX);
+        self.kernel_drops = kernel_drops;
         self.session.set_meters(Meters { kernel_drops, backlog_kib });
     }
 
@@ -140,7 +143,7 @@ impl Member {
             blocks_total: self.session.blocks().total(),
             received,
             lost,
-            kernel_drops: self.link.clone_drops(),
+            kernel_drops: self.kernel_drops,
             fault: fault.as_str().to_owned(),
             detail: escaped(detail).to_string(),
         }

@@ -31,7 +31,7 @@ use tracing::{info, warn};
 
 use crate::pipeline::{Assembly, Pipeline, Report};
 use crate::session::Verdict;
-use crate::status::{StatusBoard, SessionStatus};
+use crate::status::{SessionStatus, StatusBoard};
 use crate::store::{AppConfig, Store, StoreError};
 use member::Member;
 
@@ -273,12 +273,8 @@ impl Daemon<'_> {
         if time.is_zero() {
             return Ok(());
         }
-        let mut fds: Vec<BorrowedFd<'_>> = vec![
-            self.control.as_fd(),
-            self.own.as_fd(),
-            self.waker.as_fd(),
-            stop.waker.as_fd(),
-        ];
+        let mut fds: Vec<BorrowedFd<'_>> =
+            vec![self.control.as_fd(), self.own.as_fd(), self.waker.as_fd(), stop.waker.as_fd()];
         fds.extend(self.members.values().map(|member| member.link.as_fd()));
         let time = time.min(limits::REJOIN_INTERVAL);
         wait(&fds, Some(time)).map_err(DaemonError::Network)?;
@@ -360,8 +356,7 @@ impl Daemon<'_> {
         if now >= self.next_meter {
             self.next_meter = now + METER_INTERVAL;
             self.members.values_mut().for_each(Member::read_meters);
-            let sessions: Vec<SessionStatus> =
-                self.members.values().map(Member::status).collect();
+            let sessions: Vec<SessionStatus> = self.members.values().map(Member::status).collect();
             self.board.set_sessions(sessions);
             self.store.take_complaints().iter().for_each(|line| warn!("{line}"));
         }

@@ -157,7 +157,8 @@ impl Daemon<'_> {
         })?;
         let is_usable = facts.kinds.contains(announce.kind);
         let symbol = usize::from(geometry.symbol_bytes());
-        let symbols = usize::from(geometry.block_symbols()) + usize::from(geometry.repair_symbols());
+        let symbols =
+            usize::from(geometry.block_symbols()) + usize::from(geometry.repair_symbols());
         let mut session = Session::new(now, id, announce, facts, rand::random());
         if !is_usable {
             let (fault, detail) = (Fault::KindUnsupported, self.unusable(announce.kind));
@@ -177,6 +178,7 @@ impl Daemon<'_> {
             block_bytes: symbol * symbols,
             told: None,
             ending: None,
+            kernel_drops: 0,
             has_complained: false,
         })
     }

@@ -40,7 +40,8 @@ impl Assembly {
         match self.is_present.get_mut(index) {
             Some(is_present) => {
                 *is_present = true;
-                self.source[index * self.symbol_bytes..][..self.symbol_bytes].copy_from_slice(bytes);
+                self.source[index * self.symbol_bytes..][..self.symbol_bytes]
+                    .copy_from_slice(bytes);
             }
             None => {
                 self.repair.extend_from_slice(bytes);

@@ -61,7 +61,12 @@ fn failure(error: &StoreError) -> Failure {
     (error.fault(), error.to_string())
 }
 
-fn prepare(store: &Store, work: &Arc<Work>, bytes: &[u8], holds_image: bool) -> Result<(), Failure> {
+fn prepare(
+    store: &Store,
+    work: &Arc<Work>,
+    bytes: &[u8],
+    holds_image: bool,
+) -> Result<(), Failure> {
     let preamble = Preamble::parse(bytes, &work.lengths, work.release)
         .map_err(|error| (Fault::VerifyFailed, format!("the preamble is refused: {error}")))?;
     if preamble.plan.payload_bytes() != work.geometry.payload_bytes() {

@@ -231,7 +231,8 @@ impl Work {
 
 /// Runs of consecutive indices.
 fn runs(mut frames: impl Iterator<Item = FrameIndex>) -> Vec<(FrameIndex, u32)> {
-    let mut runs: Vec<(FrameIndex, u32)> = frames.next().map(|first| (first, 1)).into_iter().collect();
+    let mut runs: Vec<(FrameIndex, u32)> =
+        frames.next().map(|first| (first, 1)).into_iter().collect();
     for frame in frames {
         match runs.last_mut() {
             Some((first, count)) if first.0 + *count == frame.0 => *count += 1,

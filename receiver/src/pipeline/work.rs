@@ -115,7 +115,9 @@ impl Worker {
             .unwrap_or_else(PoisonError::into_inner)
             .add(index, length, block, offset, piece);
         match joined {
-            Joined::Complete(sent, blocks) => self.take_frame(work, preamble, index, &sent, &blocks),
+            Joined::Complete(sent, blocks) => {
+                self.take_frame(work, preamble, index, &sent, &blocks)
+            }
             Joined::Waiting(lost) => {
                 lost.into_iter().for_each(|block| work.tell(StoreEvent::Spoiled(block)));
                 Ok(())
