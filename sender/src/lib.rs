@@ -1,3 +1,8 @@
 //! The operator's side: packs releases and sends them to the fleet.
 
+pub mod complaint;
+pub mod exit;
+pub mod progress;
+pub mod send;
 pub mod session;
+pub mod transfer;
