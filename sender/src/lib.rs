@@ -5,4 +5,5 @@ pub mod exit;
 pub mod progress;
 pub mod send;
 pub mod session;
+pub mod summary;
 pub mod transfer;

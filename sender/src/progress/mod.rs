@@ -179,12 +179,8 @@ mod tests {
 
     #[test]
     fn bars_are_for_terminals_that_a_person_watches() {
-        let terminal = Surroundings {
-            is_terminal: true,
-            is_dumb: false,
-            is_ci: false,
-            is_colourless: false,
-        };
+        let terminal =
+            Surroundings { is_terminal: true, is_dumb: false, is_ci: false, is_colourless: false };
         assert_eq!(terminal.automatic(), Style::Tty { is_coloured: true });
         let colourless = Surroundings { is_colourless: true, ..terminal };
         assert_eq!(colourless.automatic(), Style::Tty { is_coloured: false });
@@ -210,7 +206,10 @@ mod tests {
 
     #[test]
     fn a_share_short_of_whole_is_not_a_hundred_percent() {
-        assert_eq!([percent(0.9999), percent(1.0), percent(-1.0), percent(f64::NAN)], [99, 100, 0, 0]);
+        assert_eq!(
+            [percent(0.9999), percent(1.0), percent(-1.0), percent(f64::NAN)],
+            [99, 100, 0, 0]
+        );
     }
 
     #[test]

@@ -6,7 +6,9 @@ use std::time::Duration;
 use crate::session::{Phase, Progress};
 use crate::transfer::Observer;
 
-use super::{Display, clock_time, fleet_line, hosts_line, percent, phase_word, rate_word, write_line};
+use super::{
+    Display, clock_time, fleet_line, hosts_line, percent, phase_word, rate_word, write_line,
+};
 
 /// A line comes at least so often.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -114,11 +116,14 @@ mod tests {
             (200, Phase::Joining, 0.0),
             (72_000, Phase::Pass, 0.58),
         ]);
-        assert_eq!(lines, [
-            "fanfare: 0:00 joining, 8 of 8 hosts joined, 412 repair symbols",
-            "fanfare: 1:12 pass 58 %, 8 of 8 hosts joined, median 57 %, slowest web-17 31 %, \
+        assert_eq!(
+            lines,
+            [
+                "fanfare: 0:00 joining, 8 of 8 hosts joined, 412 repair symbols",
+                "fanfare: 1:12 pass 58 %, 8 of 8 hosts joined, median 57 %, slowest web-17 31 %, \
              941 Mbit/s, 412 repair symbols",
-        ]);
+            ]
+        );
     }
 
     #[test]

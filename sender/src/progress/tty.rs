@@ -9,7 +9,9 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use crate::session::{Phase, Progress};
 use crate::transfer::Observer;
 
-use super::{Display, clock_time, fleet_line, hosts_line, percent, phase_word, rate_word, write_line};
+use super::{
+    Display, clock_time, fleet_line, hosts_line, percent, phase_word, rate_word, write_line,
+};
 
 /// Steps of a bar.
 const STEPS: u64 = 1000;

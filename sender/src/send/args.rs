@@ -207,9 +207,8 @@ impl TryFrom<u16> for SymbolBytesArg {
     type Error = String;
 
     fn try_from(bytes: u16) -> Result<Self, String> {
-        let is_possible = bytes > 0
-            && bytes <= SYMBOL_BYTES_MAX
-            && bytes.is_multiple_of(SYMBOL_BYTES_STEP);
+        let is_possible =
+            bytes > 0 && bytes <= SYMBOL_BYTES_MAX && bytes.is_multiple_of(SYMBOL_BYTES_STEP);
         is_possible.then_some(Self(bytes)).ok_or_else(|| {
             format!("{bytes} is no multiple of {SYMBOL_BYTES_STEP} up to {SYMBOL_BYTES_MAX}")
         })
@@ -268,7 +267,8 @@ mod tests {
 
     #[test]
     fn a_repeated_flag_takes_its_last_value() {
-        let args = parse(&["--ttl", "4", "--expect", "3", "--ttl", "9", "--expect", "any"]).unwrap();
+        let args =
+            parse(&["--ttl", "4", "--expect", "3", "--ttl", "9", "--expect", "any"]).unwrap();
         assert_eq!(args.ttl, Some(9));
         assert_eq!(args.expect, Some(ExpectArg::Any));
         assert!(parse(&["--insecure", "--insecure", "--json", "--json"]).unwrap().insecure);

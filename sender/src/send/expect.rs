@@ -191,6 +191,9 @@ mod tests {
     fn a_roster_that_is_not_there_is_named() {
         let complaint = resolve(&ExpectArg::File("/nonexistent/x".into()), None).unwrap_err();
         let line = complaint.to_string();
-        assert!(line.starts_with("cannot read the host names in /nonexistent/x: No such"), "{line}");
+        assert!(
+            line.starts_with("cannot read the host names in /nonexistent/x: No such"),
+            "{line}"
+        );
     }
 }
