@@ -308,8 +308,8 @@ fn every_hostile_archive_is_refused_and_changes_nothing_outside() {
 
 #[test]
 fn no_byte_of_an_archive_can_be_flipped_to_reach_outside() {
-    // Method: a plain archive, each byte of a header's fields flipped in turn; refused or unpacked, whatever
-    // happens stays below the tree.
+    // Method: a plain archive, each byte of a header's fields flipped in turn; refused or unpacked,
+    // whatever happens stays below the tree.
     let whole = archive(&[
         Entry::directory("d"),
         Entry::symlink("d/l", ".."),
