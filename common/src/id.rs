@@ -14,7 +14,8 @@ use crate::digest::Digest;
 )]
 pub struct NameError(pub String);
 
-/// Whether `text` matches `[A-Za-z0-9._-]{1,63}` and is neither `.` nor `..`, so that it can be a file's name.
+/// Whether `text` matches `[A-Za-z0-9._-]{1,63}` and is neither `.` nor `..`, so that it can be a
+/// file's name.
 pub fn is_name(text: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     (1..=63).contains(&text.len()) && text.bytes().all(is_allowed) && text != "." && text != ".."

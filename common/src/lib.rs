@@ -1,12 +1,27 @@
 //! What sender and receiver share, in layers; each may use only those above it.
 //!
-//! * words: [`id`], [`units`], [`limits`], [`time`], [`digest`]: what things are called and how big they may be;
+//! * words: [`id`], [`units`], [`limits`], [`time`], [`digest`]: what things are called and how big
+//!   they may be;
 //! * bytes: [`bundle`] (the file), [`wire`] (the datagrams), [`fec`] (the code);
-//! * mechanisms, told `now` and their random numbers: [`geometry`], [`timers`], [`pacer`], [`backoff`], [`session`];
+//! * mechanisms, told `now` and their random numbers: [`geometry`], [`timers`], [`pacer`],
+//!   [`backoff`], [`grtt`];
 //! * the world, impure and opted out of the purity line by name: [`clock`], [`net`].
 //!
 //! Everything above the last line is pure: no clock, socket, thread, file or unseeded randomness.
 
+pub mod backoff;
+pub mod bundle;
+pub mod clock;
 pub mod digest;
+pub mod drops;
+pub mod fec;
+pub mod geometry;
+pub mod grtt;
 pub mod id;
+pub mod limits;
+pub mod net;
+pub mod pacer;
+pub mod time;
+pub mod timers;
 pub mod units;
+pub mod wire;

@@ -1,1 +1,3 @@
-//! The sender library.
+//! The operator's side: packs releases and sends them to the fleet.
+
+pub mod session;

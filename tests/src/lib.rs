@@ -1,5 +1,6 @@
 //! The harness of the whole-system tests: what they stage things with and how they judge the end.
 //!
+//! * [`sim`]: a sender and many hosts in virtual time, from one seed;
 //! * [`lab`]: hosts, a sender and a snooping bridge in network namespaces, with faults (root);
 //! * [`process`], [`memory`]: the real binaries as children, with logs, deadlines and certain ends;
 //! * [`product`], [`outcome`]: the command lines of DESIGN's chapter 8 and what they answer;
@@ -16,5 +17,6 @@ pub mod memory;
 pub mod outcome;
 pub mod process;
 pub mod product;
+pub mod sim;
 pub mod tree;
 pub mod watch;

@@ -1,0 +1,53 @@
+//! Why bytes from a peer are no message: one word, no heap, since the peer decides how often.
+
+macro_rules! wire_errors {
+    ($($(#[$doc:meta])* $variant:ident => $text:literal,)+) => {
+        /// Why a datagram was refused.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
+        pub enum WireError {
+            $($(#[$doc])* #[error($text)] $variant,)+
+        }
+
+        impl WireError {
+            /// Every reason, in the order of the enum.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+        }
+    };
+}
+
+wire_errors! {
+    /// The datagram ends inside a field.
+    Truncated => "datagram ends too early",
+    /// It does not begin with our magic number.
+    Magic => "not one of our datagrams",
+    /// A version of the protocol that this program does not speak.
+    Version => "protocol version not spoken here",
+    /// No message has this number.
+    Kind => "unknown kind of message",
+    /// The number is kept for a message that this version does not know.
+    Reserved => "reserved kind of message",
+    /// A message where a symbol was expected, or the reverse.
+    Unexpected => "kind of message is not expected here",
+    /// The bytes were changed on the way.
+    Checksum => "checksum does not match",
+    /// More items than a list may have.
+    TooMany => "list is longer than allowed",
+    /// Too long, or not UTF-8.
+    Text => "text is too long or not UTF-8",
+    /// Breaks the rule for names of apps, labels and hosts.
+    Name => "not a valid name",
+    /// A number without a meaning in this field.
+    Value => "field has an unassigned value",
+    /// A range that ends before it begins, a part beyond its parts, a share above the whole.
+    Range => "range is empty or out of order",
+    /// Numbers that cannot be a geometry, or a preamble that is not the sum of its parts.
+    Geometry => "not a valid geometry",
+    /// Neither IPv4 nor IPv6.
+    Family => "unknown address family",
+    /// The data group is not a multicast address with a port.
+    Group => "data group is not a multicast address",
+    /// The feedback address is not a unicast address with a port.
+    Feedback => "feedback address is not a unicast address",
+    /// An extension that must be understood and is not.
+    UnknownCritical => "unknown critical extension",
+}

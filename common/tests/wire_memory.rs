@@ -1,0 +1,109 @@
+//! Goal: no datagram makes a parser take more memory than its bytes justify, accepted or refused.
+//! Method: an allocator that counts what this thread asks for, and hostile datagrams of every kind
+//! whose counts and lengths promise far more than is there.
+
+#![expect(unsafe_code, reason = "a counting allocator can only be installed as a GlobalAlloc")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use common::id::SessionId;
+use common::wire::{Announce, Kind, Message, Seal, SymbolHeader, peek_kind};
+
+struct Counting;
+
+thread_local! {
+    static ASKED_BYTES: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: every call is passed on unchanged to the system's allocator; counting touches only a
+// thread-local number that itself needs no allocation.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ASKED_BYTES.with(|bytes| bytes.set(bytes.get() + layout.size()));
+        // SAFETY: the caller keeps GlobalAlloc's contract, which is the same one.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// Bytes that `work` asks the allocator for, all requests added up.
+fn asked_by(work: impl FnOnce()) -> usize {
+    let before = ASKED_BYTES.get();
+    work();
+    ASKED_BYTES.get() - before
+}
+
+/// A small generator, so that a failure repeats.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// A byte from the few that parsers branch on, or any.
+    fn byte(&mut self) -> u8 {
+        const TELLING: [u8; 12] = [0, 0, 0, 0, 1, 2, 4, 6, 0x40, b'a', 0x7f, 0xff];
+        let random = self.next();
+        let index = (random >> 8) as usize % (2 * TELLING.len());
+        TELLING.get(index).copied().unwrap_or((random >> 32) as u8)
+    }
+}
+
+fn enter(datagram: &[u8]) {
+    let _ = peek_kind(datagram);
+    let _ = SymbolHeader::parse(datagram);
+    let _ = Announce::parse_versions(datagram);
+    let _ = Seal::Plain.open(datagram);
+    let _ = Message::parse(datagram);
+}
+
+#[test]
+fn memory_is_bounded_by_the_datagram() {
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut reached = 0;
+    for round in 0..200_000 {
+        let kind = Kind::ALL[round % Kind::ALL.len()];
+        let length = 16 + (random.next() % 300) as usize;
+        let mut datagram = vec![0xfa, 0x4e, kind as u8, 1];
+        datagram.resize_with(length, || random.byte());
+        let bound = datagram.len() + size_of::<Announce>();
+        let asked = asked_by(|| enter(&datagram));
+        assert!(asked <= bound, "{asked} bytes for {datagram:02x?}");
+        reached += usize::from(asked > 0);
+    }
+    assert!(reached > 1_000, "only {reached} datagrams got as far as a list or a text");
+}
+
+#[test]
+fn refusing_takes_no_memory() {
+    let full_list = [0xff; 2];
+    for (kind, offset) in [(Kind::Advertise, 16), (Kind::Need, 44), (Kind::Poll, 41)] {
+        let mut datagram = vec![0; 1200];
+        datagram[..4].copy_from_slice(&[0xfa, 0x4e, kind as u8, 1]);
+        datagram[offset..offset + 2].copy_from_slice(&full_list);
+        assert_eq!(asked_by(|| assert!(Message::parse(&datagram).is_err())), 0, "{kind}");
+        datagram[offset..offset + 2].copy_from_slice(&[0, 90]);
+        datagram.truncate(offset + 2 + 90 * 8 - 1);
+        assert_eq!(asked_by(|| assert!(Message::parse(&datagram).is_err())), 0, "{kind}");
+    }
+}
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(asked_by(|| drop(Vec::<u8>::with_capacity(1000))), 1000);
+    let order = common::wire::Advertise { blocks: Vec::new() };
+    let mut out = Vec::new();
+    assert!(asked_by(|| Message::Advertise(order).emit(SessionId(1), 1, 0, &mut out)) > 0);
+}

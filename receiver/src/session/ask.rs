@@ -1,0 +1,150 @@
+//! When a host asks for repair: after a poll, at a random instant, unless somebody else has asked.
+//!
+//! Holds which blocks a poll has covered and since when; the counts are in `blocks`. PROTOCOL 6.4–6.5.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use common::backoff;
+use common::geometry::Geometry;
+use common::id::BlockIndex;
+use common::limits::BACKOFF_MIN;
+use common::time::Timestamp;
+use common::wire::NEED_BLOCKS_MAX;
+use rand::rngs::StdRng;
+
+use super::blocks::Blocks;
+
+/// The blocks that a host may ask for, and the state of its question.
+#[derive(Debug)]
+pub struct Asking {
+    polled: BTreeSet<u32>,
+    poll: u32,
+    /// The sender's clock in the last poll, and when that poll arrived.
+    echo: Option<(u64, Timestamp)>,
+    interval: Duration,
+    group_size: u32,
+    /// The last window whose end a poll or the next window's first header has told of.
+    closed_window: Option<u32>,
+}
+
+impl Asking {
+    /// Nothing polled yet; until a poll says otherwise waits are spread over `interval`.
+    pub fn new(interval: Duration, group_size: u32) -> Self {
+        Self {
+            polled: BTreeSet::new(),
+            poll: 0,
+            echo: None,
+            interval: interval.max(BACKOFF_MIN),
+            group_size,
+            closed_window: None,
+        }
+    }
+
+    /// A poll with these parameters arrived at `now`.
+    pub fn on_poll(
+        &mut self,
+        now: Timestamp,
+        id: u32,
+        sent_at: u64,
+        interval: Duration,
+        size: u32,
+    ) {
+        self.poll = id;
+        self.echo = Some((sent_at, now));
+        self.interval = interval.clamp(BACKOFF_MIN, Duration::from_secs(1));
+        self.group_size = size;
+    }
+
+    /// A poll covers `block`.
+    pub fn cover(&mut self, geometry: &Geometry, block: BlockIndex) {
+        self.polled.insert(block.0);
+        let window = geometry.window_of(block);
+        self.closed_window = Some(self.closed_window.map_or(window, |known| known.max(window)));
+    }
+
+    /// A header of `block`'s window arrived. If no poll closed the window before it, its poll was
+    /// lost: everything announced there was sent.
+    pub fn on_window(
+        &mut self,
+        geometry: &Geometry,
+        blocks: &mut Blocks,
+        block: BlockIndex,
+    ) -> bool {
+        let window = geometry.window_of(block);
+        let Some(previous) = window.checked_sub(1) else { return false };
+        if self.closed_window.is_some_and(|closed| closed >= previous) {
+            return false;
+        }
+        self.closed_window = Some(previous);
+        for index in geometry.window(previous) {
+            blocks.presume_sent(BlockIndex(index));
+            self.polled.insert(index);
+        }
+        true
+    }
+
+    /// The poll that a NEED answers: its id, the sender's clock in it, when it arrived.
+    pub fn poll(&self) -> (u32, Option<(u64, Timestamp)>) {
+        (self.poll, self.echo)
+    }
+
+    /// What the host would have to ask for, lowest blocks first.
+    pub fn wants(&mut self, blocks: &Blocks) -> Vec<(BlockIndex, u32)> {
+        self.polled.retain(|block| !blocks.is_done(BlockIndex(*block)));
+        let want = |block: &u32| {
+            let block = BlockIndex(*block);
+            blocks.want_beyond_announced(block).map(|want| (block, want))
+        };
+        self.polled.iter().filter_map(want).take(NEED_BLOCKS_MAX).collect()
+    }
+
+    /// Draws the wait before asking for `wants`; the needier, the earlier.
+    pub fn draw_wait(
+        &self,
+        rng: &mut StdRng,
+        geometry: &Geometry,
+        blocks: &Blocks,
+        wants: &[(BlockIndex, u32)],
+    ) -> Duration {
+        let excess =
+            |(block, want): &(BlockIndex, u32)| want.saturating_sub(blocks.announced(*block));
+        let most = wants.iter().map(excess).max().unwrap_or(0);
+        // Four standard deviations of what 1 % loss costs a block are the usual need.
+        let usual = 4.0 * (f64::from(geometry.block_symbols()) * 0.01).sqrt() + 4.0;
+        backoff::draw(rng, self.interval, self.group_size, f64::from(most) / usual)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn world() -> (Geometry, Blocks, Asking) {
+        let geometry = Geometry::new(64, 10, 4, 2, 0, 64 * 60).unwrap();
+        let asking = Asking::new(Duration::from_millis(20), 8);
+        (geometry, Blocks::new(geometry, 16), asking)
+    }
+
+    #[test]
+    fn only_polled_blocks_that_miss_more_than_announced_are_asked_for() {
+        let (geometry, mut blocks, mut asking) = world();
+        for block in [0, 1, 2] {
+            asking.cover(&geometry, BlockIndex(block));
+        }
+        blocks.learn(BlockIndex(1), 10, 20);
+        blocks.held(BlockIndex(2));
+        assert_eq!(asking.wants(&blocks), [(BlockIndex(0), 10)], "1 is announced, 2 is held");
+    }
+
+    #[test]
+    fn the_next_window_stands_in_for_a_lost_poll_once() {
+        let (geometry, mut blocks, mut asking) = world();
+        blocks.learn(BlockIndex(0), 1, 12);
+        assert!(!asking.on_window(&geometry, &mut blocks, BlockIndex(1)), "the first has no past");
+        assert!(asking.on_window(&geometry, &mut blocks, BlockIndex(2)));
+        assert!(!asking.on_window(&geometry, &mut blocks, BlockIndex(3)));
+        let wants = asking.wants(&blocks);
+        assert_eq!(wants, [(BlockIndex(0), 22), (BlockIndex(1), 10)], "12 of block 0 were sent");
+    }
+}

@@ -1,0 +1,381 @@
+//! What a host knows of each block: which symbols it has, what was sent and what is announced.
+//!
+//! No payload here: the driver keeps the bytes of every block that is open. Invariant: open and
+//! handed-on blocks together never exceed the slots of the memory budget (PROTOCOL 6.2).
+
+use std::collections::BTreeMap;
+
+use common::drops::DropReason;
+use common::geometry::Geometry;
+use common::id::{BlockIndex, SymbolId};
+
+/// The symbols of one block that have arrived.
+#[derive(Debug, Clone)]
+struct Open {
+    symbols: Box<[u64]>,
+    count: u16,
+}
+
+impl Open {
+    fn new(period: u32) -> Self {
+        Self { symbols: vec![0; period.div_ceil(64) as usize].into_boxed_slice(), count: 0 }
+    }
+
+    fn has(&self, symbol: SymbolId) -> bool {
+        self.symbols[usize::from(symbol.0) / 64] >> (symbol.0 % 64) & 1 == 1
+    }
+
+    /// Marks `symbol`; false when it was there.
+    fn insert(&mut self, symbol: SymbolId) -> bool {
+        let is_new = !self.has(symbol);
+        self.symbols[usize::from(symbol.0) / 64] |= 1 << (symbol.0 % 64);
+        self.count += u16::from(is_new);
+        is_new
+    }
+}
+
+/// Where one block stands on this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// No symbol is held.
+    Missing,
+    /// Some symbols are held; they are in `open`.
+    Open,
+    /// k symbols were handed on and occupy memory until they are consumed.
+    HandedOn,
+    /// Nothing of it is needed any more.
+    Done,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Block {
+    sent: u32,
+    announced: u32,
+    standing: Standing,
+}
+
+/// What became of a symbol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// Keep the symbol's bytes.
+    Kept {
+        /// Which symbol of the block it is.
+        symbol: SymbolId,
+        /// Whether the block can be decoded with it.
+        completes: bool,
+    },
+    /// Keep the symbol's bytes, after those of `evicted` were thrown away to make room.
+    KeptInsteadOf {
+        /// Which symbol of the block it is.
+        symbol: SymbolId,
+        /// The oldest unfinished block, dropped whole.
+        evicted: BlockIndex,
+    },
+    /// Ignore it.
+    Dropped(DropReason),
+}
+
+/// The blocks of one session.
+#[derive(Debug)]
+pub struct Blocks {
+    geometry: Geometry,
+    blocks: Vec<Block>,
+    open: BTreeMap<u32, Open>,
+    slots: usize,
+    handed_on: usize,
+    done: u32,
+    evicted: u32,
+}
+
+impl Blocks {
+    /// All blocks missing; at most `slots` blocks hold memory at a time.
+    pub fn new(geometry: Geometry, slots: usize) -> Self {
+        let block = Block { sent: 0, announced: 0, standing: Standing::Missing };
+        let blocks = vec![block; geometry.block_count() as usize];
+        Self { geometry, blocks, open: BTreeMap::new(), slots, handed_on: 0, done: 0, evicted: 0 }
+    }
+
+    /// Blocks of which nothing more is needed.
+    pub fn done(&self) -> u32 {
+        self.done
+    }
+
+    /// Blocks in all.
+    pub fn total(&self) -> u32 {
+        self.geometry.block_count()
+    }
+
+    /// Blocks dropped whole because memory ran out.
+    pub fn evicted(&self) -> u32 {
+        self.evicted
+    }
+
+    /// Whether nothing more is needed of any block.
+    pub fn are_all_done(&self) -> bool {
+        self.done == self.total()
+    }
+
+    /// Whether nothing more is needed of `block`.
+    pub fn is_done(&self, block: BlockIndex) -> bool {
+        self.blocks[block.0 as usize].standing == Standing::Done
+    }
+
+    /// Takes transmission `transmission` of `block`, whose announced count is `announced`.
+    pub fn arrive(&mut self, block: BlockIndex, transmission: u32, announced: u32) -> Arrival {
+        if !self.geometry.has_block(block) {
+            return Arrival::Dropped(DropReason::OutsideGeometry);
+        }
+        self.learn(block, transmission.saturating_add(1), announced);
+        let (k, r) = (self.geometry.source_symbols_of(block), self.geometry.repair_symbols());
+        let symbol = self.geometry.symbol_of(k, transmission);
+        let mut evicted = None;
+        match self.blocks[block.0 as usize].standing {
+            Standing::Done | Standing::HandedOn => return Arrival::Dropped(DropReason::Late),
+            Standing::Open => {}
+            Standing::Missing => match self.make_room(block) {
+                Ok(gone) => {
+                    evicted = gone;
+                    self.blocks[block.0 as usize].standing = Standing::Open;
+                    self.open.insert(block.0, Open::new(u32::from(k) + u32::from(r)));
+                }
+                Err(reason) => return Arrival::Dropped(reason),
+            },
+        }
+        let open = self.open.get_mut(&block.0).expect("an open block has its symbols");
+        if !open.insert(symbol) {
+            return Arrival::Dropped(DropReason::Duplicate);
+        }
+        let completes = open.count == k;
+        if completes {
+            self.open.remove(&block.0);
+            self.handed_on += 1;
+            self.blocks[block.0 as usize].standing = Standing::HandedOn;
+        }
+        match evicted {
+            Some(evicted) if !completes => Arrival::KeptInsteadOf { symbol, evicted },
+            _ => Arrival::Kept { symbol, completes },
+        }
+    }
+
+    /// A free slot for `block`, if need be by dropping the oldest unfinished block of an earlier
+    /// window.
+    fn make_room(&mut self, block: BlockIndex) -> Result<Option<BlockIndex>, DropReason> {
+        if self.open.len() + self.handed_on < self.slots {
+            return Ok(None);
+        }
+        let oldest = *self.open.keys().next().ok_or(DropReason::NoMemory)?;
+        if self.geometry.window_of(BlockIndex(oldest)) >= self.geometry.window_of(block) {
+            return Err(DropReason::NoMemory);
+        }
+        self.forget(BlockIndex(oldest));
+        self.evicted += 1;
+        Ok(Some(BlockIndex(oldest)))
+    }
+
+    /// Learns what was sent of `block` and what is announced.
+    pub fn learn(&mut self, block: BlockIndex, sent: u32, announced: u32) {
+        let Some(known) = self.blocks.get_mut(block.0 as usize) else { return };
+        known.sent = known.sent.max(sent);
+        known.announced = known.announced.max(announced);
+    }
+
+    /// Takes it that everything announced of `block` was sent: its window has passed.
+    pub fn presume_sent(&mut self, block: BlockIndex) {
+        if let Some(known) = self.blocks.get_mut(block.0 as usize) {
+            known.sent = known.sent.max(known.announced);
+        }
+    }
+
+    /// The count of transmissions that would give this host k distinct symbols of `block`, if that
+    /// is more than what is announced (PROTOCOL 6.3).
+    pub fn want_beyond_announced(&self, block: BlockIndex) -> Option<u32> {
+        let known = self.blocks.get(block.0 as usize)?;
+        match known.standing {
+            Standing::Done | Standing::HandedOn => return None,
+            Standing::Missing | Standing::Open => {}
+        }
+        let want = self.want(block, known.sent);
+        (want > known.announced).then_some(want)
+    }
+
+    /// The announced count of `block`.
+    pub fn announced(&self, block: BlockIndex) -> u32 {
+        self.blocks.get(block.0 as usize).map_or(0, |known| known.announced)
+    }
+
+    fn want(&self, block: BlockIndex, sent: u32) -> u32 {
+        let k = self.geometry.source_symbols_of(block);
+        let Some(open) = self.open.get(&block.0) else { return sent.saturating_add(k.into()) };
+        let missing = u32::from(k - open.count);
+        let period = u32::from(k) + u32::from(self.geometry.repair_symbols());
+        if sent.saturating_add(missing) <= period {
+            return sent + missing; // The first period repeats nothing.
+        }
+        let mut still_missing = missing;
+        let mut transmission = sent;
+        while still_missing > 0 && transmission < u32::MAX {
+            let is_new = !open.has(self.geometry.symbol_of(k, transmission));
+            still_missing -= u32::from(is_new);
+            transmission += 1;
+        }
+        transmission
+    }
+
+    /// The bytes of `block` were used; its slot is free.
+    pub fn consumed(&mut self, block: BlockIndex) {
+        self.leave_pipeline(block, Standing::Done);
+    }
+
+    /// The bytes of `block` came to nothing; all of it is needed again.
+    pub fn spoiled(&mut self, block: BlockIndex) {
+        self.leave_pipeline(block, Standing::Missing);
+    }
+
+    /// Nothing is needed of `block`: the host holds its bytes already.
+    pub fn held(&mut self, block: BlockIndex) {
+        let standing = self.blocks[block.0 as usize].standing;
+        if matches!(standing, Standing::Missing | Standing::Open) {
+            self.forget(block);
+            self.blocks[block.0 as usize].standing = Standing::Done;
+            self.done += 1;
+        }
+    }
+
+    fn leave_pipeline(&mut self, block: BlockIndex, next: Standing) {
+        let standing = self.blocks[block.0 as usize].standing;
+        self.handed_on -= usize::from(standing == Standing::HandedOn);
+        self.done -= u32::from(standing == Standing::Done);
+        self.done += u32::from(next == Standing::Done);
+        self.open.remove(&block.0);
+        self.blocks[block.0 as usize].standing = next;
+    }
+
+    fn forget(&mut self, block: BlockIndex) {
+        self.open.remove(&block.0);
+        self.blocks[block.0 as usize].standing = Standing::Missing;
+    }
+
+    /// Whether any symbol of `block` is held or was handed on.
+    pub fn has_begun(&self, block: BlockIndex) -> bool {
+        self.blocks[block.0 as usize].standing != Standing::Missing
+    }
+
+    /// Checks the accounts; for tests and simulations.
+    ///
+    /// # Panics
+    /// When the counters and the standings disagree.
+    pub fn assert_consistent(&self) {
+        let count = |standing| self.blocks.iter().filter(|b| b.standing == standing).count();
+        assert_eq!(count(Standing::Open), self.open.len(), "open blocks");
+        assert_eq!(count(Standing::HandedOn), self.handed_on, "handed-on blocks");
+        assert_eq!(count(Standing::Done), self.done as usize, "done blocks");
+        assert!(self.open.len() + self.handed_on <= self.slots, "slots of the memory budget");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Four blocks of ten source and four repair symbols, two to a window.
+    fn blocks(slots: usize) -> Blocks {
+        Blocks::new(Geometry::new(64, 10, 4, 2, 0, 64 * 40).unwrap(), slots)
+    }
+
+    fn kept(blocks: &mut Blocks, block: u32, transmission: u32) -> bool {
+        let arrival = blocks.arrive(BlockIndex(block), transmission, 12);
+        blocks.assert_consistent();
+        !matches!(arrival, Arrival::Dropped(_))
+    }
+
+    #[test]
+    fn any_k_distinct_symbols_complete_a_block() {
+        let mut blocks = blocks(4);
+        for transmission in (0..10).filter(|n| *n != 3) {
+            assert!(kept(&mut blocks, 0, transmission));
+        }
+        assert!(!kept(&mut blocks, 0, 14 + 5), "transmission 19 repeats symbol 5");
+        let last = blocks.arrive(BlockIndex(0), 11, 12);
+        assert_eq!(last, Arrival::Kept { symbol: SymbolId(11), completes: true });
+        assert!(!kept(&mut blocks, 0, 3), "a block that is handed on takes nothing");
+        blocks.consumed(BlockIndex(0));
+        assert_eq!(blocks.done(), 1);
+    }
+
+    #[test]
+    fn want_counts_transmissions_until_k_distinct_symbols() {
+        let mut blocks = blocks(4);
+        assert_eq!(blocks.want_beyond_announced(BlockIndex(0)), Some(10));
+        for transmission in [0, 1, 2, 3, 4, 5, 6] {
+            kept(&mut blocks, 0, transmission);
+        }
+        blocks.learn(BlockIndex(0), 12, 12);
+        // Three are missing: repair symbols 12 and 13, then the schedule begins again at 0, and
+        // the first symbol not held is 7.
+        assert_eq!(blocks.want_beyond_announced(BlockIndex(0)), Some(14 + 8));
+        blocks.learn(BlockIndex(0), 12, 22);
+        assert_eq!(blocks.want_beyond_announced(BlockIndex(0)), None, "announced is enough");
+    }
+
+    #[test]
+    fn a_want_is_always_enough_whatever_was_received() {
+        use rand::{RngExt, SeedableRng, rngs::StdRng};
+        let mut rng = StdRng::seed_from_u64(7);
+        for _ in 0..500 {
+            let mut blocks = blocks(4);
+            let sent = rng.random_range(0..40);
+            let mut has_completed = false;
+            for transmission in 0..sent {
+                if rng.random_bool(0.3) {
+                    let arrival = blocks.arrive(BlockIndex(1), transmission, 0);
+                    has_completed |= matches!(arrival, Arrival::Kept { completes: true, .. });
+                }
+            }
+            if has_completed {
+                continue;
+            }
+            blocks.learn(BlockIndex(1), sent, 0);
+            let want = blocks.want_beyond_announced(BlockIndex(1)).unwrap();
+            for transmission in sent..want {
+                let arrival = blocks.arrive(BlockIndex(1), transmission, want);
+                let is_last = transmission + 1 == want;
+                let completes = matches!(arrival, Arrival::Kept { completes: true, .. });
+                assert_eq!(completes, is_last, "want is the smallest sufficient count");
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_budget_drops_the_oldest_unfinished_block_of_an_earlier_window_whole() {
+        let mut blocks = blocks(2);
+        assert!(kept(&mut blocks, 0, 0) && kept(&mut blocks, 1, 0));
+        let arrival = blocks.arrive(BlockIndex(2), 0, 12);
+        let evicted = BlockIndex(0);
+        assert_eq!(arrival, Arrival::KeptInsteadOf { symbol: SymbolId(0), evicted });
+        assert_eq!(blocks.want_beyond_announced(evicted), Some(13), "it starts from nothing");
+        assert!(kept(&mut blocks, 3, 0), "block 1 makes room");
+        assert!(!kept(&mut blocks, 0, 12), "no block of an earlier window is left to drop");
+        assert_eq!(blocks.evicted(), 2);
+    }
+
+    #[test]
+    fn spoiled_blocks_are_wanted_again_and_held_ones_never() {
+        let mut blocks = blocks(4);
+        (0..10).for_each(|transmission| assert!(kept(&mut blocks, 0, transmission)));
+        blocks.spoiled(BlockIndex(0));
+        blocks.assert_consistent();
+        assert_eq!(blocks.want_beyond_announced(BlockIndex(0)), Some(20));
+        (0..4).for_each(|block| blocks.held(BlockIndex(block)));
+        blocks.assert_consistent();
+        assert!(blocks.are_all_done());
+    }
+
+    #[test]
+    fn indices_and_counts_from_a_liar_neither_panic_nor_hang() {
+        let mut blocks = blocks(4);
+        assert!(!kept(&mut blocks, u32::MAX, 0));
+        assert!(kept(&mut blocks, 0, u32::MAX));
+        assert_eq!(blocks.want_beyond_announced(BlockIndex(0)), Some(u32::MAX));
+        blocks.learn(BlockIndex(u32::MAX), u32::MAX, u32::MAX);
+    }
+}

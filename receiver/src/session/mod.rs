@@ -1,0 +1,586 @@
+//! A host's side of one session: joins, collects symbols, asks for what is missing, reports, obeys.
+//!
+//! Pure: no clock, socket, thread or file. It sees headers; the driver keeps the payload bytes and
+//! tells it what became of them. The law: after every `handle_*`, call [`Session::poll_output`]
+//! until [`Output::Idle`]; `now` never goes back. PROTOCOL 5.2, 6, 7.
+
+mod ask;
+mod blocks;
+mod orders;
+pub mod phase;
+mod report;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use common::drops::{DropCounters, DropReason};
+use common::geometry::{Geometry, Space};
+use common::id::{
+    BlockIndex, BootNonce, FrameIndex, HostName, ReleaseId, SessionId, Slot, SymbolId,
+};
+use common::limits;
+use common::time::Timestamp;
+use common::timer_names;
+use common::timers::{Deadline, Timers};
+use common::units::Bitrate;
+use common::wire::{
+    Activation, Advertise, Announce, Fault, HAVE_RANGES_MAX, Have, HostPhase, Join, JoinAck,
+    JoinVerdict, KindSet, Message, Need, Poll, SenderStage, Solicit, SolicitReason, SymbolHeader,
+};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use ask::Asking;
+use blocks::{Arrival, Blocks};
+use phase::Step;
+use report::Reporting;
+
+pub use orders::OrderKind;
+
+/// A JOIN without an answer is repeated after this, plus up to half of it at random.
+const JOIN_RETRY: Duration = Duration::from_millis(200);
+/// A host that hears the announce but no symbol for this long says so.
+const NO_DATA_AFTER: Duration = Duration::from_secs(1);
+/// Parts of a HAVE repeated at most so often without JOIN-ACK saying that it was seen.
+const HAVE_ATTEMPTS: u32 = 20;
+/// Pause between two attempts at HAVE.
+const HAVE_RETRY: Duration = Duration::from_millis(50);
+
+timer_names! {
+    /// Why a host's session wakes.
+    pub enum TimerName {
+        /// JOIN is due: the random first wait, or no answer yet.
+        Join,
+        /// HAVE was not yet acknowledged.
+        Have,
+        /// End of the random wait before a NEED.
+        Backoff,
+        /// This host's slot in the status sweep.
+        StatusSlot,
+        /// A sampled RATE report is due.
+        Rate,
+        /// The acknowledgement of an order is due.
+        Acknowledge,
+        /// Announces arrive and symbols do not.
+        NoData,
+        /// The sender has been silent for too long.
+        Silence,
+    }
+}
+
+/// What this host is and holds when it meets a session; plain data from the driver.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// This host's name.
+    pub host: HostName,
+    /// Hash of the machine's identity.
+    pub machine: u64,
+    /// Chosen when the process started.
+    pub nonce: BootNonce,
+    /// Speed of the interface.
+    pub link: Option<Bitrate>,
+    /// Free bytes in the store.
+    pub free_bytes: u64,
+    /// The host's wall clock in Unix microseconds.
+    pub clock_us: u64,
+    /// Image kinds that this host can activate.
+    pub kinds: KindSet,
+    /// The release itself is in the store; nothing of the session's data is needed.
+    pub holds_release: bool,
+    /// The image is in the store; only the preamble is needed.
+    pub holds_image: bool,
+    /// A partial image with verified frames is in the store.
+    pub holds_partial: bool,
+    /// Blocks that may occupy memory at a time.
+    pub block_slots: usize,
+}
+
+/// What the store's side of the host tells the session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreEvent {
+    /// The preamble is verified and accepted. The host holds these frames, so nothing is needed of
+    /// `held_blocks`.
+    Prepared {
+        /// Runs of verified frames: first and count.
+        held: Vec<(FrameIndex, u32)>,
+        /// Blocks whose bytes all belong to held frames.
+        held_blocks: Vec<BlockIndex>,
+    },
+    /// The block's bytes were used; its memory is free.
+    Consumed(BlockIndex),
+    /// The block's bytes were wrong or thrown away; it is needed again.
+    Spoiled(BlockIndex),
+    /// The image is verified as a whole and durable.
+    ImageDurable,
+    /// The release is mounted or unpacked under its final name.
+    Staged,
+    /// `current` points at the release.
+    Switched,
+    /// It will not work.
+    Failed {
+        /// The cause, for the sender's table.
+        fault: Fault,
+        /// One line for people.
+        detail: String,
+    },
+}
+
+/// Counters from outside that STATUS and RATE carry.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Meters {
+    /// Datagrams that the kernel dropped because the socket's buffer was full.
+    pub kernel_drops: u32,
+    /// KiB received but not yet written.
+    pub backlog_kib: u32,
+}
+
+/// What to do with one symbol's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Copy them to the block's assembly.
+    Keep {
+        /// Their block.
+        block: BlockIndex,
+        /// Their place in it.
+        symbol: SymbolId,
+    },
+    /// Throw away what the assembly of `evicted` holds, then keep these.
+    KeepInsteadOf {
+        /// Their block.
+        block: BlockIndex,
+        /// Their place in it.
+        symbol: SymbolId,
+        /// The block whose bytes go.
+        evicted: BlockIndex,
+    },
+    /// Copy them to the block's assembly and hand it on for decoding.
+    KeepAndDecode {
+        /// Their block.
+        block: BlockIndex,
+        /// Their place in it.
+        symbol: SymbolId,
+    },
+    /// Ignore them.
+    Drop(DropReason),
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The sender said STOP after everything was settled.
+    Stopped,
+    /// The sender or its operator cancelled.
+    Cancelled,
+    /// Nothing was heard of the sender for 8 s.
+    SenderLost,
+    /// The sender did not take this host.
+    Refused(JoinVerdict),
+}
+
+/// What the session wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Send to the announce's feedback address.
+    Send(Message),
+    /// Switch `current` to the staged release.
+    Switch,
+    /// The session is over; drop it.
+    Ended(Ending),
+    /// Nothing to do until then; `None`: only input can wake us.
+    Idle(Option<Deadline>),
+}
+
+/// A host's side of one session.
+#[derive(Debug)]
+pub struct Session {
+    id: SessionId,
+    release: ReleaseId,
+    geometry: Geometry,
+    activation: Activation,
+    stage: SenderStage,
+    facts: Facts,
+    phase: HostPhase,
+    slot: Option<Slot>,
+    blocks: Blocks,
+    asking: Asking,
+    reporting: Reporting,
+    orders: orders::Orders,
+    held: Vec<(FrameIndex, u32)>,
+    have_attempts: u32,
+    announced_at: (u64, Timestamp),
+    /// One slot of the sweep, and for how many hosts.
+    slot_time: Duration,
+    group_size: u32,
+    has_data: bool,
+    fault: Fault,
+    detail: String,
+    drops: DropCounters,
+    timers: Timers<TimerName>,
+    rng: StdRng,
+    outputs: VecDeque<Output>,
+}
+
+impl Session {
+    /// Meets the session that `announce` tells of. `seed` makes its random waits.
+    pub fn new(
+        now: Timestamp,
+        id: SessionId,
+        announce: &Announce,
+        facts: Facts,
+        seed: u64,
+    ) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let geometry = announce.geometry;
+        let mut blocks = Blocks::new(geometry, facts.block_slots.max(1));
+        if facts.holds_release {
+            (0..geometry.block_count()).for_each(|block| blocks.held(BlockIndex(block)));
+        } else if facts.holds_image {
+            let payload = geometry.space_blocks(Space::Payload);
+            payload.for_each(|block| blocks.held(BlockIndex(block)));
+        }
+        let mut timers = Timers::default();
+        let spread = announce.timers.slot * announce.group_size;
+        timers.arm(TimerName::Join, now + spread.mul_f64(rng.random()));
+        timers.arm(TimerName::Silence, now + limits::SENDER_SILENCE_MAX);
+        Self {
+            id,
+            release: announce.release,
+            geometry,
+            activation: announce.activation,
+            stage: announce.stage,
+            facts,
+            phase: HostPhase::Joined,
+            slot: None,
+            blocks,
+            asking: Asking::new(announce.timers.backoff, announce.group_size),
+            reporting: Reporting::default(),
+            orders: orders::Orders::default(),
+            held: Vec::new(),
+            have_attempts: 0,
+            announced_at: (announce.sent_at_us, now),
+            slot_time: announce.timers.slot,
+            group_size: announce.group_size,
+            has_data: false,
+            fault: Fault::None,
+            detail: String::new(),
+            drops: DropCounters::default(),
+            timers,
+            rng,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// The session's number.
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// The release that it distributes.
+    pub fn release(&self) -> ReleaseId {
+        self.release
+    }
+
+    /// Where it stands.
+    pub fn phase(&self) -> HostPhase {
+        self.phase
+    }
+
+    /// What goes wrong, and the line for people.
+    pub fn fault(&self) -> (Fault, &str) {
+        (self.fault, &self.detail)
+    }
+
+    /// Its blocks, for status lines and checks.
+    pub fn blocks(&self) -> &Blocks {
+        &self.blocks
+    }
+
+    /// What was ignored, by reason.
+    pub fn drops(&self) -> &DropCounters {
+        &self.drops
+    }
+
+    /// Datagrams received, and lost on the way, by sequence numbers.
+    pub fn traffic(&self) -> (u32, u32) {
+        self.reporting.totals()
+    }
+
+    /// Takes the counters that only the driver can read.
+    pub fn set_meters(&mut self, meters: Meters) {
+        self.reporting.meters = meters;
+    }
+
+    /// A train of authenticated symbols of this session; one verdict for each is appended.
+    pub fn handle_symbols(
+        &mut self,
+        now: Timestamp,
+        headers: &[SymbolHeader],
+        verdicts: &mut Vec<Verdict>,
+    ) {
+        self.on_heard(now);
+        let Some(first) = headers.first() else { return };
+        if self.geometry.has_block(first.block)
+            && self.asking.on_window(&self.geometry, &mut self.blocks, first.block)
+        {
+            self.consider_asking(now);
+        }
+        let is_wanted = self.is_asking();
+        for header in headers {
+            self.reporting.observe(header.seq);
+            let verdict =
+                if is_wanted { self.arrive(header) } else { Verdict::Drop(DropReason::Late) };
+            if let Verdict::Drop(reason) = verdict {
+                self.drops.increment(reason);
+            }
+            verdicts.push(verdict);
+        }
+    }
+
+    fn arrive(&mut self, header: &SymbolHeader) -> Verdict {
+        let block = header.block;
+        match self.blocks.arrive(block, header.transmission, header.announced) {
+            Arrival::Kept { symbol, completes } => {
+                self.on_data();
+                match completes {
+                    true => Verdict::KeepAndDecode { block, symbol },
+                    false => Verdict::Keep { block, symbol },
+                }
+            }
+            Arrival::KeptInsteadOf { symbol, evicted } => {
+                Verdict::KeepInsteadOf { block, symbol, evicted }
+            }
+            Arrival::Dropped(reason) => Verdict::Drop(reason),
+        }
+    }
+
+    fn on_data(&mut self) {
+        if !self.has_data {
+            self.has_data = true;
+            self.timers.disarm(TimerName::NoData);
+            if self.fault == Fault::NoData {
+                self.fault = Fault::None;
+                self.detail.clear();
+            }
+        }
+        if self.phase == HostPhase::Joined {
+            self.advance(Step::FirstSymbol);
+        }
+    }
+
+    /// The sender's periodic announce.
+    pub fn handle_announce(&mut self, now: Timestamp, announce: &Announce) {
+        self.on_heard(now);
+        self.announced_at = (announce.sent_at_us, now);
+        self.stage = announce.stage;
+        let is_waiting = !self.has_data && !self.blocks.are_all_done() && self.slot.is_some();
+        let is_sending =
+            matches!(self.stage, SenderStage::Preamble | SenderStage::Pass | SenderStage::Flush);
+        if is_waiting && is_sending {
+            self.timers.arm_earlier(TimerName::NoData, now + NO_DATA_AFTER);
+        }
+    }
+
+    /// The answer to JOIN.
+    pub fn handle_join_ack(&mut self, now: Timestamp, ack: &JoinAck) {
+        if ack.nonce != self.facts.nonce {
+            return self.drops.increment(DropReason::NotForUs);
+        }
+        self.on_heard(now);
+        if ack.verdict != JoinVerdict::Accepted {
+            self.outputs.push_back(Output::Ended(Ending::Refused(ack.verdict)));
+            return;
+        }
+        self.timers.disarm(TimerName::Join);
+        self.slot = Some(ack.slot);
+        if ack.have_seen {
+            self.timers.disarm(TimerName::Have);
+        }
+    }
+
+    /// The sender asks for needs, for status, or both.
+    pub fn handle_poll(&mut self, now: Timestamp, seq: u32, poll: &Poll) {
+        self.on_heard(now);
+        self.reporting.observe(seq);
+        self.group_size = poll.group_size;
+        self.asking.on_poll(now, poll.id, poll.sent_at_us, poll.backoff, poll.group_size);
+        for count in &poll.blocks {
+            if self.geometry.has_block(count.block) {
+                self.blocks.learn(count.block, count.sent, count.announced);
+                self.asking.cover(&self.geometry, count.block);
+            }
+        }
+        if !poll.blocks.is_empty() {
+            self.consider_asking(now);
+        }
+        if let (Some(sweep), Some(slot)) = (&poll.sweep, self.slot)
+            && let Some(wait) = report::slot_wait(sweep, slot)
+        {
+            self.reporting.sweep = sweep.id;
+            self.timers.arm_earlier(TimerName::StatusSlot, now + wait);
+        }
+        self.consider_rate(now, poll.group_size);
+    }
+
+    fn consider_rate(&mut self, now: Timestamp, group_size: u32) {
+        let wait = Duration::from_millis(50).mul_f64(self.rng.random());
+        let share = report::RATE_REPORTS / f64::from(group_size.max(1));
+        if self.slot.is_some() && self.rng.random_bool(share.min(1.0)) {
+            self.timers.arm_earlier(TimerName::Rate, now + wait);
+        }
+    }
+
+    /// The sender raised announced counts.
+    pub fn handle_advertise(&mut self, now: Timestamp, seq: u32, advertise: &Advertise) {
+        self.on_heard(now);
+        self.reporting.observe(seq);
+        for (block, announced) in &advertise.blocks {
+            self.blocks.learn(*block, 0, *announced);
+        }
+    }
+
+    /// Something happened to bytes that this session handed on.
+    pub fn handle_store(&mut self, now: Timestamp, event: StoreEvent) {
+        match event {
+            StoreEvent::Prepared { held, held_blocks } => {
+                held_blocks.into_iter().for_each(|block| self.blocks.held(block));
+                self.offer(now, held);
+            }
+            StoreEvent::Consumed(block) => self.blocks.consumed(block),
+            StoreEvent::Spoiled(block) => self.blocks.spoiled(block),
+            StoreEvent::ImageDurable => self.advance(Step::ImageDurable),
+            StoreEvent::Staged => self.on_staged(now),
+            StoreEvent::Switched => self.on_switched(now),
+            StoreEvent::Failed { fault, detail } => self.on_failed(now, fault, detail),
+        }
+        if self.is_asking() && self.blocks.are_all_done() && !self.facts.holds_release {
+            self.advance(Step::LastBlock);
+        }
+    }
+
+    fn offer(&mut self, now: Timestamp, held: Vec<(FrameIndex, u32)>) {
+        if !held.is_empty() || self.facts.holds_partial {
+            self.held = held;
+            self.have_attempts = 0;
+            self.timers.arm(TimerName::Have, now);
+        }
+    }
+
+    /// The deadline of the last [`Output::Idle`] has passed.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        while let Some(timer) = self.timers.take_expired(now) {
+            self.on_timer(now, timer);
+        }
+    }
+
+    fn on_timer(&mut self, now: Timestamp, timer: TimerName) {
+        match timer {
+            TimerName::Join => self.send_join(now),
+            TimerName::Have => self.send_have(now),
+            TimerName::Backoff => self.send_need(now),
+            TimerName::StatusSlot => self.send_status(now),
+            TimerName::Rate => self.send_rate(now),
+            TimerName::Acknowledge => self.send_activated(),
+            TimerName::NoData => self.on_no_data(now),
+            TimerName::Silence => {
+                self.outputs.push_back(Output::Ended(Ending::SenderLost));
+            }
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Output {
+        self.outputs.pop_front().unwrap_or_else(|| Output::Idle(self.timers.next()))
+    }
+
+    fn on_heard(&mut self, now: Timestamp) {
+        self.timers.arm(TimerName::Silence, now + limits::SENDER_SILENCE_MAX);
+    }
+
+    fn advance(&mut self, step: Step) {
+        // A step that is no arrow is late news: a switch reported after the session has failed.
+        if let Some(next) = phase::after(self.phase, step) {
+            self.phase = next;
+        }
+    }
+
+    fn consider_asking(&mut self, now: Timestamp) {
+        if self.slot.is_none() || self.timers.is_armed(TimerName::Backoff) || !self.is_asking() {
+            return;
+        }
+        let wants = self.asking.wants(&self.blocks);
+        if !wants.is_empty() {
+            let (asking, geometry) = (&self.asking, &self.geometry);
+            let wait = asking.draw_wait(&mut self.rng, geometry, &self.blocks, &wants);
+            self.timers.arm(TimerName::Backoff, now + wait);
+        }
+    }
+
+    fn is_asking(&self) -> bool {
+        matches!(self.phase, HostPhase::Joined | HostPhase::Receiving)
+    }
+
+    fn send_need(&mut self, now: Timestamp) {
+        let wants = self.asking.wants(&self.blocks);
+        let (Some(slot), false, true) = (self.slot, wants.is_empty(), self.is_asking()) else {
+            return; // Somebody else has asked for enough.
+        };
+        let (poll, echo) = self.asking.poll();
+        let (echo_us, held) = report::echo(echo, now);
+        let nonce = self.facts.nonce;
+        let need = Need { slot, nonce, poll, echo_us, held, wants };
+        self.send(Message::Need(need));
+    }
+
+    fn send_join(&mut self, now: Timestamp) {
+        let (echo_us, held) = report::echo(Some(self.announced_at), now);
+        let facts = &self.facts;
+        let join = Join {
+            host: facts.host.clone(),
+            version_min: common::wire::VERSION,
+            version_max: common::wire::VERSION,
+            machine: facts.machine,
+            nonce: facts.nonce,
+            link: facts.link,
+            free_bytes: facts.free_bytes,
+            clock_us: facts.clock_us,
+            kinds: facts.kinds,
+            holds_release: facts.holds_release,
+            holds_image: facts.holds_image,
+            holds_partial: facts.holds_partial,
+            echo_us,
+            held,
+        };
+        self.send(Message::Join(join));
+        let jitter = JOIN_RETRY.mul_f64(self.rng.random::<f64>() / 2.0);
+        self.timers.arm(TimerName::Join, now + JOIN_RETRY + jitter);
+    }
+
+    fn send_have(&mut self, now: Timestamp) {
+        self.have_attempts += 1;
+        if let (Some(slot), true) = (self.slot, self.have_attempts <= HAVE_ATTEMPTS) {
+            let nonce = self.facts.nonce;
+            let runs: Vec<_> = self.held.chunks(HAVE_RANGES_MAX).map(<[_]>::to_vec).collect();
+            let parts = runs.len().clamp(1, usize::from(u16::MAX)) as u16;
+            for part in 0..parts {
+                let frames = runs.get(usize::from(part)).cloned().unwrap_or_default();
+                self.send(Message::Have(Have { slot, nonce, part, parts, frames }));
+            }
+        }
+        if self.have_attempts < HAVE_ATTEMPTS {
+            self.timers.arm(TimerName::Have, now + HAVE_RETRY);
+        }
+    }
+
+    fn on_no_data(&mut self, now: Timestamp) {
+        self.fault = Fault::NoData;
+        self.detail = "hears the announce but no data: MTU or IGMP".to_owned();
+        let (host, nonce) = (self.facts.host.clone(), self.facts.nonce);
+        self.send(Message::Solicit(Solicit { host, nonce, reason: SolicitReason::NoData }));
+        self.send_status(now);
+        self.timers.arm(TimerName::NoData, now + NO_DATA_AFTER);
+    }
+
+    fn send(&mut self, message: Message) {
+        self.outputs.push_back(Output::Send(message));
+    }
+}

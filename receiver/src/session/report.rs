@@ -1,0 +1,130 @@
+//! What a host tells of itself: STATUS in its slot, RATE when sampled.
+//!
+//! Loss is counted by sequence numbers: highest minus first plus one, less what arrived. Reordering
+//! of any depth is no loss. PROTOCOL 7.3.
+
+use std::time::Duration;
+
+use common::id::Slot;
+use common::time::Timestamp;
+use common::wire::{Message, Rate, Status, Sweep};
+use rand::RngExt;
+
+use super::{Meters, Session};
+
+/// RATE reports that the fleet makes for one poll, on average.
+pub const RATE_REPORTS: f64 = 128.0;
+
+/// Counters of what arrived.
+#[derive(Debug, Default)]
+pub struct Reporting {
+    /// The sweep that asked last.
+    pub sweep: u32,
+    /// Counters from the driver.
+    pub meters: Meters,
+    span: Option<(u32, u32)>,
+    received: u32,
+    /// Totals and drops at the last RATE, and when it went.
+    last_rate: (u32, u32, u32, Timestamp),
+}
+
+impl Reporting {
+    /// A datagram of the sender's stream arrived.
+    pub fn observe(&mut self, seq: u32) {
+        self.received = self.received.saturating_add(1);
+        let (first, highest) = self.span.unwrap_or((seq, seq));
+        self.span = Some((first.min(seq), highest.max(seq)));
+    }
+
+    /// Datagrams received and lost.
+    pub fn totals(&self) -> (u32, u32) {
+        let sent = self.span.map_or(0, |(first, highest)| (highest - first).saturating_add(1));
+        (self.received, sent.saturating_sub(self.received))
+    }
+}
+
+/// How long after the poll the host in `slot` answers `sweep`; `None` when it is not asked.
+pub fn slot_wait(sweep: &Sweep, slot: Slot) -> Option<Duration> {
+    let mut position = 0u32;
+    for (first, last) in &sweep.ranges {
+        if (first.0..=last.0).contains(&slot.0) {
+            return Some(sweep.slot * (position + (slot.0 - first.0)));
+        }
+        position = position.saturating_add(last.0.saturating_sub(first.0)).saturating_add(1);
+    }
+    None
+}
+
+/// The sender's clock to send back, and how long it was kept here.
+pub fn echo(seen: Option<(u64, Timestamp)>, now: Timestamp) -> (u64, Duration) {
+    seen.map_or((0, Duration::ZERO), |(clock, at)| (clock, now.since(at)))
+}
+
+impl Session {
+    /// A random wait over which the whole group's answers would be spread like a sweep.
+    pub(super) fn draw_spread(&mut self) -> Duration {
+        (self.slot_time * self.group_size).mul_f64(self.rng.random())
+    }
+
+    pub(super) fn send_status(&mut self, now: Timestamp) {
+        let Some(slot) = self.slot else { return };
+        let (received, lost) = self.reporting.totals();
+        let (echo_us, held) = echo(self.asking.poll().1, now);
+        let status = Status {
+            slot,
+            nonce: self.facts.nonce,
+            sweep: self.reporting.sweep,
+            phase: self.phase,
+            blocks_done: self.blocks.done(),
+            blocks_total: self.blocks.total(),
+            received,
+            lost,
+            kernel_drops: self.reporting.meters.kernel_drops,
+            dropped_blocks: self.blocks.evicted(),
+            backlog_kib: self.reporting.meters.backlog_kib,
+            fault: self.fault,
+            detail: self.detail.clone(),
+            echo_us,
+            held,
+        };
+        self.send(Message::Status(status));
+    }
+
+    pub(super) fn send_rate(&mut self, now: Timestamp) {
+        let Some(slot) = self.slot else { return };
+        let (received, lost) = self.reporting.totals();
+        let drops = self.reporting.meters.kernel_drops;
+        let (old_received, old_lost, old_drops, at) = self.reporting.last_rate;
+        self.reporting.last_rate = (received, lost, drops, now);
+        let (received, lost) = (received - old_received, lost.saturating_sub(old_lost));
+        let sent = u64::from(received) + u64::from(lost);
+        let loss_ppm = (u64::from(lost) * 1_000_000).checked_div(sent).unwrap_or(0) as u32;
+        let kernel_drops = drops.saturating_sub(old_drops);
+        let (nonce, interval) = (self.facts.nonce, now.since(at));
+        let rate = Rate { slot, nonce, interval, loss_ppm, kernel_drops, delay_us: 0 };
+        self.send(Message::Rate(rate));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reordering_is_no_loss_and_gaps_are() {
+        let mut reporting = Reporting::default();
+        [7, 9, 8, 12].into_iter().for_each(|seq| reporting.observe(seq));
+        assert_eq!(reporting.totals(), (4, 2));
+    }
+
+    #[test]
+    fn hosts_answer_in_the_order_of_the_ranges_asked() {
+        let slot = Duration::from_micros(50);
+        let ranges = vec![(Slot(4), Slot(6)), (Slot(9), Slot(9))];
+        let sweep = Sweep { id: 1, slot, ranges };
+        assert_eq!(slot_wait(&sweep, Slot(4)), Some(Duration::ZERO));
+        assert_eq!(slot_wait(&sweep, Slot(6)), Some(slot * 2));
+        assert_eq!(slot_wait(&sweep, Slot(9)), Some(slot * 3));
+        assert_eq!(slot_wait(&sweep, Slot(7)), None);
+    }
+}

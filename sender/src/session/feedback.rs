@@ -1,0 +1,135 @@
+//! What hosts say, and what it changes (PROTOCOL 6.2, 7).
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use common::geometry::Space;
+use common::id::{BootNonce, Slot};
+use common::time::Timestamp;
+use common::wire::{
+    Activated, Have, HostPhase, Join, JoinAck, JoinVerdict, Message, Need, Outcome, Status, VERSION,
+};
+
+use super::phase::Phase;
+use super::report::Expect;
+use super::roster::Admission;
+use super::schedule::Answer;
+use super::{ADVERTISE_DELAY, Output, Session, TimerName};
+
+impl Session {
+    /// A message of this session from a host, authenticated.
+    pub fn handle_feedback(&mut self, now: Timestamp, from: SocketAddr, message: &Message) {
+        match message {
+            Message::Join(join) => self.on_join(now, from, join),
+            Message::Have(have) => self.on_have(now, from, have),
+            Message::Need(need) => self.on_need(now, from, need),
+            Message::Status(status) => self.on_status(now, from, status),
+            Message::Rate(rate) => {
+                if self.roster.on_heard(now, from, rate.slot, rate.nonce) {
+                    self.brake.on_report(rate);
+                }
+            }
+            Message::Activated(activated) => self.on_activated(now, from, activated),
+            // A host that has no slot yet joins; one that has is asked by the next sweep.
+            _ => {}
+        }
+    }
+
+    fn on_join(&mut self, now: Timestamp, from: SocketAddr, join: &Join) {
+        self.observe_rtt(now, join.echo_us, join.held);
+        let refusal = self.refusal(join);
+        let admission = match refusal {
+            Some(verdict) => Admission { verdict, slot: Slot(0), is_new: false },
+            None => self.roster.join(now, from, join),
+        };
+        let (nonce, slot, verdict) = (join.nonce, admission.slot, admission.verdict);
+        let ack = JoinAck { nonce, slot, verdict, have_seen: false };
+        self.outputs.push_back(Output::Unicast(from, Message::JoinAck(ack)));
+        if admission.is_new {
+            self.consider_gathering(now);
+            self.evaluate(now);
+        }
+    }
+
+    fn refusal(&self, join: &Join) -> Option<JoinVerdict> {
+        let is_listed = match &self.config.expect {
+            Expect::Names(names) => names.contains(&join.host),
+            Expect::Count(_) | Expect::Any => true,
+        };
+        if !(join.version_min..=join.version_max).contains(&VERSION) {
+            Some(JoinVerdict::VersionUnsupported)
+        } else if !is_listed {
+            Some(JoinVerdict::NotExpected)
+        } else if self.phase >= Phase::Activating && self.roster.find(&join.host).is_none() {
+            Some(JoinVerdict::Closing)
+        } else {
+            None
+        }
+    }
+
+    fn on_have(&mut self, now: Timestamp, from: SocketAddr, have: &Have) {
+        if !self.roster.on_heard(now, from, have.slot, have.nonce) {
+            return;
+        }
+        if self.roster.on_have(have) {
+            let (nonce, slot) = (have.nonce, have.slot);
+            let ack = JoinAck { nonce, slot, verdict: JoinVerdict::Accepted, have_seen: true };
+            self.outputs.push_back(Output::Unicast(from, Message::JoinAck(ack)));
+        }
+    }
+
+    fn on_need(&mut self, now: Timestamp, from: SocketAddr, need: &Need) {
+        if !self.roster.on_heard(now, from, need.slot, need.nonce) {
+            return;
+        }
+        self.observe_rtt(now, need.echo_us, need.held);
+        self.needs += 1;
+        for (block, want) in &need.wants {
+            let answer = self.schedule.need(*block, *want);
+            if let Answer::Raised(_) = answer {
+                self.timers.arm_earlier(TimerName::Advertise, now + ADVERTISE_DELAY);
+                let is_preamble = self.geometry.space_of(*block) == Space::Preamble;
+                self.has_preamble_needs |= is_preamble && self.phase == Phase::Preamble;
+            }
+        }
+    }
+
+    fn on_status(&mut self, now: Timestamp, from: SocketAddr, status: &Status) {
+        if !self.roster.on_heard(now, from, status.slot, status.nonce) {
+            return;
+        }
+        self.observe_rtt(now, status.echo_us, status.held);
+        self.roster.on_status(now, status);
+        self.evaluate(now);
+    }
+
+    fn on_activated(&mut self, now: Timestamp, from: SocketAddr, activated: &Activated) {
+        let (slot, nonce) = (activated.slot, activated.nonce);
+        let is_ours = activated.release == self.config.announce.release;
+        if !self.roster.on_heard(now, from, slot, nonce) || !is_ours {
+            return;
+        }
+        let phase = match activated.outcome {
+            Outcome::Done => HostPhase::Active,
+            Outcome::Failed => HostPhase::Failed,
+        };
+        self.note_fault(slot, nonce, activated);
+        self.roster.on_answer(now, slot, nonce, phase);
+        self.evaluate(now);
+    }
+
+    fn note_fault(&mut self, slot: Slot, nonce: BootNonce, activated: &Activated) {
+        if let Some(host) = self.roster.host_mut(slot, nonce) {
+            host.fault = activated.fault;
+            host.detail.clone_from(&activated.detail);
+        }
+    }
+
+    /// One round trip: the time since the echoed datagram went out, less what the host kept it.
+    fn observe_rtt(&mut self, now: Timestamp, echo_us: u64, held: Duration) {
+        if echo_us > 0 {
+            let sent = Timestamp::from_micros(echo_us);
+            self.grtt.observe(now.since(sent).saturating_sub(held));
+        }
+    }
+}

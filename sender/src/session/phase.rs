@@ -1,0 +1,146 @@
+//! Where the sender's session stands, as a table of transitions (PROTOCOL 5.1).
+
+use common::wire::SenderStage;
+
+/// Where the session stands; from `Joining` on the stage is announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Listens whether somebody else already sends this app.
+    Listening,
+    /// Announces and takes hosts in.
+    Joining,
+    /// Sends the preamble.
+    Preamble,
+    /// Sends the payload once, repairs between.
+    Pass,
+    /// Repairs until no host takes symbols any more.
+    Flush,
+    /// Waits until every host has staged or failed.
+    Settling,
+    /// Repeats ACTIVATE until it is acknowledged.
+    Activating,
+    /// Repeats STOP a few times.
+    Closing,
+    /// Over.
+    Ended,
+}
+
+/// What moves the session from one phase to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// Nobody else sends this app.
+    Clear,
+    /// The join window is over, or everybody expected is here.
+    Gathered,
+    /// The preamble went out and was quiet, or waited for long enough.
+    PreambleSent,
+    /// The pass has sent its last window.
+    PassSent,
+    /// No host takes symbols.
+    Repaired,
+    /// A late host takes symbols.
+    LateHost,
+    /// Enough hosts have staged, and policy is to switch together.
+    Decided,
+    /// Nothing more can change.
+    Settled,
+    /// STOP was said often enough.
+    Closed,
+    /// Nothing was begun that a host would have to be told of.
+    Dropped,
+}
+
+impl Step {
+    /// Every step.
+    pub const ALL: [Self; 10] = [
+        Self::Clear,
+        Self::Gathered,
+        Self::PreambleSent,
+        Self::PassSent,
+        Self::Repaired,
+        Self::LateHost,
+        Self::Decided,
+        Self::Settled,
+        Self::Closed,
+        Self::Dropped,
+    ];
+}
+
+impl Phase {
+    /// Every phase.
+    pub const ALL: [Self; 9] = [
+        Self::Listening,
+        Self::Joining,
+        Self::Preamble,
+        Self::Pass,
+        Self::Flush,
+        Self::Settling,
+        Self::Activating,
+        Self::Closing,
+        Self::Ended,
+    ];
+
+    /// The phase after `step`; `None` where the step is no arrow of the diagram.
+    pub const fn after(self, step: Step) -> Option<Self> {
+        match (self, step) {
+            (Self::Listening, Step::Clear) => Some(Self::Joining),
+            (Self::Joining, Step::Gathered) => Some(Self::Preamble),
+            (Self::Preamble, Step::PreambleSent) => Some(Self::Pass),
+            (Self::Pass, Step::PassSent) => Some(Self::Flush),
+            (Self::Flush, Step::Repaired) => Some(Self::Settling),
+            (Self::Settling, Step::LateHost) => Some(Self::Flush),
+            (Self::Settling, Step::Decided) => Some(Self::Activating),
+            (Self::Joining, Step::Settled)
+            | (Self::Preamble, Step::Settled)
+            | (Self::Pass, Step::Settled)
+            | (Self::Flush, Step::Settled)
+            | (Self::Settling, Step::Settled)
+            | (Self::Activating, Step::Settled) => Some(Self::Closing),
+            (Self::Closing, Step::Closed) => Some(Self::Ended),
+            (Self::Listening | Self::Joining, Step::Dropped) => Some(Self::Ended),
+            _ => None,
+        }
+    }
+
+    /// The stage that the announce names; `None` while nothing is announced.
+    pub const fn stage(self) -> Option<SenderStage> {
+        match self {
+            Self::Listening | Self::Ended => None,
+            Self::Joining => Some(SenderStage::Joining),
+            Self::Preamble => Some(SenderStage::Preamble),
+            Self::Pass => Some(SenderStage::Pass),
+            Self::Flush => Some(SenderStage::Flush),
+            Self::Settling => Some(SenderStage::Settling),
+            Self::Activating => Some(SenderStage::Activating),
+            Self::Closing => Some(SenderStage::Closing),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_diagram_in_the_protocol_is_the_table_in_the_code() {
+        let text = include_str!("../../../docs/PROTOCOL.md");
+        let mut arrows: Vec<String> = Phase::ALL
+            .into_iter()
+            .flat_map(|phase| Step::ALL.into_iter().map(move |step| (phase, step)))
+            .filter_map(|(phase, step)| {
+                Some(format!("    {phase:?} --{step:?}--> {:?}", phase.after(step)?))
+            })
+            .collect();
+        arrows.sort();
+        let mut written: Vec<String> = text
+            .lines()
+            .skip_while(|line| !line.starts_with("<!-- sender phases"))
+            .skip(1)
+            .take_while(|line| !line.starts_with("<!--"))
+            .filter(|line| line.contains("-->"))
+            .map(|line| line.trim_end().to_owned())
+            .collect();
+        written.sort();
+        assert_eq!(written, arrows, "docs/PROTOCOL.md 5.1 should read:\n{}", arrows.join("\n"));
+    }
+}

@@ -1,0 +1,431 @@
+//! The sender's list of hosts: who joined, where each stands, who was lost (PROTOCOL 7).
+//!
+//! A host is its name; its boot nonce tells a restarted process from two machines of one name.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use common::id::{BootNonce, FrameIndex, HostName, Slot};
+use common::limits;
+use common::time::Timestamp;
+use common::units::Bitrate;
+use common::wire::{Fault, Have, HostPhase, Join, JoinVerdict, Status};
+
+/// Sweeps that a host may miss, and the time that must have passed, before it counts as lost.
+const SILENT_SWEEPS_MAX: u32 = 3;
+/// A host is never given up sooner than this: scheduling on a busy machine stalls for a second.
+pub const LOST_AFTER: Duration = Duration::from_secs(2);
+
+/// What is known of one host.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// Its name.
+    pub name: HostName,
+    /// Where its feedback comes from.
+    pub address: SocketAddr,
+    /// Which process of that name.
+    pub nonce: BootNonce,
+    /// Which machine.
+    pub machine: u64,
+    /// Its interface's speed.
+    pub link: Option<Bitrate>,
+    /// Its phase as last told.
+    pub phase: HostPhase,
+    /// Blocks of which it needs nothing more.
+    pub blocks_done: u32,
+    /// Datagrams received and lost, and drops by its kernel.
+    pub received: u32,
+    /// Datagrams lost on the way.
+    pub lost: u32,
+    /// Datagrams that its kernel dropped.
+    pub kernel_drops: u32,
+    /// KiB received and not yet written.
+    pub backlog_kib: u32,
+    /// What goes wrong there.
+    pub fault: Fault,
+    /// Its own words about it.
+    pub detail: String,
+    /// Whether nothing was heard of it for too long.
+    pub is_lost: bool,
+    /// The address of another live host of this name.
+    pub twin: Option<SocketAddr>,
+    /// When `blocks_done` or the phase last changed.
+    pub progress_at: Timestamp,
+    /// When it was last heard.
+    pub heard_at: Timestamp,
+    /// When it reached its phase.
+    pub phase_at: Timestamp,
+    /// It holds the release; it needs no data.
+    pub holds_release: bool,
+    /// It holds the image; it needs the preamble alone.
+    pub holds_image: bool,
+    /// It holds verified frames and will name them.
+    pub holds_partial: bool,
+    /// The frames it named, once all parts have come.
+    pub have: Option<Vec<(FrameIndex, u32)>>,
+    /// Whether it acknowledged the activation.
+    pub has_acknowledged: bool,
+    have_parts: BTreeMap<u16, Vec<(FrameIndex, u32)>>,
+    silent_sweeps: u32,
+    is_asked: bool,
+    former: Option<BootNonce>,
+}
+
+impl Host {
+    fn new(now: Timestamp, from: SocketAddr, join: &Join) -> Self {
+        Self {
+            name: join.host.clone(),
+            address: from,
+            nonce: join.nonce,
+            machine: join.machine,
+            link: join.link,
+            phase: HostPhase::Joined,
+            blocks_done: 0,
+            received: 0,
+            lost: 0,
+            kernel_drops: 0,
+            backlog_kib: 0,
+            fault: Fault::None,
+            detail: String::new(),
+            is_lost: false,
+            twin: None,
+            progress_at: now,
+            heard_at: now,
+            phase_at: now,
+            holds_release: join.holds_release,
+            holds_image: join.holds_image,
+            holds_partial: join.holds_partial,
+            have: None,
+            has_acknowledged: false,
+            have_parts: BTreeMap::new(),
+            silent_sweeps: 0,
+            is_asked: false,
+            former: None,
+        }
+    }
+
+    /// Whether it still takes symbols.
+    pub fn is_receiving(&self) -> bool {
+        self.is_present() && matches!(self.phase, HostPhase::Joined | HostPhase::Receiving)
+    }
+
+    /// Whether it counts: neither lost, nor failed, nor one of two of a name.
+    pub fn is_present(&self) -> bool {
+        !self.is_lost && self.twin.is_none() && self.phase != HostPhase::Failed
+    }
+
+    /// Whether it has staged or activated the release.
+    pub fn has_staged(&self) -> bool {
+        let staged =
+            matches!(self.phase, HostPhase::Staged | HostPhase::Activating | HostPhase::Active);
+        staged && self.twin.is_none()
+    }
+
+    /// Whether `current` points at the release there.
+    pub fn is_active(&self) -> bool {
+        self.phase == HostPhase::Active && self.twin.is_none()
+    }
+
+    fn enter(&mut self, now: Timestamp, phase: HostPhase) {
+        if self.phase != phase {
+            self.phase = phase;
+            self.phase_at = now;
+            self.progress_at = now;
+        }
+    }
+
+    fn on_heard(&mut self, now: Timestamp) {
+        self.heard_at = now;
+        self.silent_sweeps = 0;
+        self.is_asked = false;
+        self.is_lost = false;
+    }
+}
+
+/// What the roster makes of a JOIN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Admission {
+    /// The answer.
+    pub verdict: JoinVerdict,
+    /// Its slot, where accepted.
+    pub slot: Slot,
+    /// Whether it was not known before.
+    pub is_new: bool,
+}
+
+/// All hosts that joined, by slot.
+#[derive(Debug, Default)]
+pub struct Roster {
+    hosts: Vec<Host>,
+    by_name: BTreeMap<HostName, Slot>,
+}
+
+impl Roster {
+    /// The hosts in the order of their slots.
+    pub fn hosts(&self) -> &[Host] {
+        &self.hosts
+    }
+
+    /// Number of hosts that joined.
+    pub fn len(&self) -> usize {
+        self.hosts.len()
+    }
+
+    /// Whether nobody joined.
+    pub fn is_empty(&self) -> bool {
+        self.hosts.is_empty()
+    }
+
+    /// The host in `slot`, if `nonce` is its own.
+    pub fn host_mut(&mut self, slot: Slot, nonce: BootNonce) -> Option<&mut Host> {
+        let host = self.hosts.get_mut(slot.0 as usize)?;
+        (host.nonce == nonce).then_some(host)
+    }
+
+    /// The host of a name.
+    pub fn find(&self, name: &HostName) -> Option<&Host> {
+        self.by_name.get(name).map(|slot| &self.hosts[slot.0 as usize])
+    }
+
+    /// A host joins, joins again, or comes back as another process.
+    pub fn join(&mut self, now: Timestamp, from: SocketAddr, join: &Join) -> Admission {
+        let Some(slot) = self.by_name.get(&join.host).copied() else {
+            return self.admit(now, from, join);
+        };
+        let host = &mut self.hosts[slot.0 as usize];
+        let accepted = Admission { verdict: JoinVerdict::Accepted, slot, is_new: false };
+        if host.nonce == join.nonce {
+            host.address = from;
+            host.on_heard(now);
+            return accepted;
+        }
+        // Two live machines of one name: another machine, or a former process that still speaks.
+        if host.machine != join.machine || host.former == Some(join.nonce) {
+            host.twin = Some(from);
+            return Admission { verdict: JoinVerdict::NameTaken, ..accepted };
+        }
+        let former = host.nonce;
+        *host = Host::new(now, from, join);
+        host.former = Some(former);
+        Admission { is_new: true, ..accepted }
+    }
+
+    fn admit(&mut self, now: Timestamp, from: SocketAddr, join: &Join) -> Admission {
+        let slot = Slot(self.hosts.len() as u32);
+        if self.hosts.len() >= limits::ROSTER_HOSTS_MAX {
+            return Admission { verdict: JoinVerdict::RosterFull, slot, is_new: false };
+        }
+        self.by_name.insert(join.host.clone(), slot);
+        self.hosts.push(Host::new(now, from, join));
+        Admission { verdict: JoinVerdict::Accepted, slot, is_new: true }
+    }
+
+    /// A datagram that names a slot arrived; a former process of the name that still speaks means
+    /// that two machines share it.
+    pub fn on_heard(
+        &mut self,
+        now: Timestamp,
+        from: SocketAddr,
+        slot: Slot,
+        nonce: BootNonce,
+    ) -> bool {
+        let Some(host) = self.hosts.get_mut(slot.0 as usize) else { return false };
+        if host.nonce == nonce {
+            host.on_heard(now);
+            return true;
+        }
+        if host.former == Some(nonce) {
+            host.twin = Some(from);
+        }
+        false
+    }
+
+    /// Takes a STATUS.
+    pub fn on_status(&mut self, now: Timestamp, status: &Status) {
+        let Some(host) = self.host_mut(status.slot, status.nonce) else { return };
+        if host.blocks_done != status.blocks_done {
+            host.blocks_done = status.blocks_done;
+            host.progress_at = now;
+        }
+        // A switch acknowledged is not taken back by a STATUS that was under way.
+        if !(host.phase == HostPhase::Active && status.phase != HostPhase::Failed) {
+            host.enter(now, status.phase);
+        }
+        host.received = status.received;
+        host.lost = status.lost;
+        host.kernel_drops = status.kernel_drops;
+        host.backlog_kib = status.backlog_kib;
+        host.fault = status.fault;
+        host.detail.clone_from(&status.detail);
+    }
+
+    /// Takes one part of a HAVE; true when all parts are here.
+    pub fn on_have(&mut self, have: &Have) -> bool {
+        let Some(host) = self.host_mut(have.slot, have.nonce) else { return false };
+        if host.have.is_none() {
+            host.have_parts.insert(have.part, have.frames.clone());
+            if host.have_parts.len() == usize::from(have.parts) {
+                host.have =
+                    Some(std::mem::take(&mut host.have_parts).into_values().flatten().collect());
+            }
+        }
+        host.have.is_some()
+    }
+
+    /// Sets a host's phase from the answer to an order.
+    pub fn on_answer(&mut self, now: Timestamp, slot: Slot, nonce: BootNonce, phase: HostPhase) {
+        if let Some(host) = self.host_mut(slot, nonce) {
+            host.has_acknowledged = true;
+            host.enter(now, phase);
+        }
+    }
+
+    /// Ends a host that gets nowhere.
+    pub fn give_up(&mut self, now: Timestamp, slot: usize, fault: Fault, detail: &str) {
+        let host = &mut self.hosts[slot];
+        host.enter(now, HostPhase::Failed);
+        if host.fault == Fault::None {
+            host.fault = fault;
+            detail.clone_into(&mut host.detail);
+        }
+    }
+
+    /// Begins a sweep over the hosts that `is_asked` picks: counts the silence of those asked last
+    /// time, gives the lost ones up, and returns the slots to ask as ranges, at most `ranges_max`.
+    pub fn begin_sweep(
+        &mut self,
+        now: Timestamp,
+        is_asked: impl Fn(&Host) -> bool,
+        ranges_max: usize,
+    ) -> Vec<(Slot, Slot)> {
+        let mut ranges: Vec<(Slot, Slot)> = Vec::new();
+        for (index, host) in self.hosts.iter_mut().enumerate() {
+            host.silent_sweeps += u32::from(host.is_asked);
+            let has_been_long = now.since(host.heard_at) >= LOST_AFTER;
+            host.is_lost |= host.silent_sweeps >= SILENT_SWEEPS_MAX && has_been_long;
+            host.is_asked = is_asked(host);
+            if !host.is_asked {
+                continue;
+            }
+            let slot = Slot(index as u32);
+            match ranges.last_mut() {
+                Some(last) if last.1.0 + 1 == slot.0 || ranges_max <= 1 => last.1 = slot,
+                _ => ranges.push((slot, slot)),
+            }
+        }
+        merge_nearest(&mut ranges, ranges_max);
+        ranges
+    }
+}
+
+/// Joins the ranges with the smallest gaps until at most `max` are left.
+fn merge_nearest(ranges: &mut Vec<(Slot, Slot)>, max: usize) {
+    if ranges.len() <= max {
+        return;
+    }
+    let mut gaps: Vec<u32> = ranges.windows(2).map(|pair| pair[1].0.0 - pair[0].1.0).collect();
+    gaps.sort_unstable();
+    let widest_closed = gaps[ranges.len() - max - 1];
+    let mut merged: Vec<(Slot, Slot)> = Vec::with_capacity(max);
+    for range in ranges.drain(..) {
+        match merged.last_mut() {
+            Some(last) if range.0.0 - last.1.0 <= widest_closed => last.1 = range.1,
+            _ => merged.push(range),
+        }
+    }
+    *ranges = merged;
+}
+
+#[cfg(test)]
+mod tests {
+    use common::wire::KindSet;
+
+    use super::*;
+
+    fn join(name: &str, machine: u64, nonce: u64) -> Join {
+        Join {
+            host: name.parse().unwrap(),
+            version_min: 1,
+            version_max: 1,
+            machine,
+            nonce: BootNonce(nonce),
+            link: None,
+            free_bytes: 0,
+            clock_us: 0,
+            kinds: KindSet::default(),
+            holds_release: false,
+            holds_image: false,
+            holds_partial: false,
+            echo_us: 0,
+            held: Duration::ZERO,
+        }
+    }
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_nanos(seconds * 1_000_000_000)
+    }
+
+    fn address(last: u8) -> SocketAddr {
+        SocketAddr::from(([198, 18, 0, last], 1000))
+    }
+
+    #[test]
+    fn a_restarted_host_keeps_its_slot_and_starts_anew() {
+        let mut roster = Roster::default();
+        let first = roster.join(at(0), address(1), &join("web1", 7, 1));
+        roster.hosts[0].phase = HostPhase::Receiving;
+        let again = roster.join(at(1), address(1), &join("web1", 7, 2));
+        assert_eq!((first.slot, again.slot, again.is_new), (Slot(0), Slot(0), true));
+        assert_eq!(roster.hosts()[0].phase, HostPhase::Joined);
+        assert!(roster.hosts()[0].twin.is_none());
+    }
+
+    #[test]
+    fn two_machines_of_one_name_are_both_reported_and_neither_counts() {
+        let mut roster = Roster::default();
+        roster.join(at(0), address(1), &join("web1", 7, 1));
+        let second = roster.join(at(0), address(2), &join("web1", 8, 2));
+        assert_eq!(second.verdict, JoinVerdict::NameTaken);
+        assert_eq!(roster.hosts()[0].twin, Some(address(2)));
+        assert!(!roster.hosts()[0].is_present());
+    }
+
+    #[test]
+    fn two_processes_of_one_cloned_machine_are_found_when_the_former_speaks_again() {
+        let mut roster = Roster::default();
+        roster.join(at(0), address(1), &join("web1", 7, 1));
+        roster.join(at(0), address(2), &join("web1", 7, 2));
+        assert!(!roster.on_heard(at(1), address(1), Slot(0), BootNonce(1)));
+        assert_eq!(roster.hosts()[0].twin, Some(address(1)));
+    }
+
+    #[test]
+    fn a_host_silent_in_three_sweeps_over_two_seconds_is_lost_until_it_speaks() {
+        let mut roster = Roster::default();
+        roster.join(at(0), address(1), &join("web1", 7, 1));
+        for second in 0..3 {
+            roster.begin_sweep(at(second), |_| true, 8);
+            assert!(!roster.hosts()[0].is_lost, "second {second}");
+        }
+        roster.begin_sweep(at(3), |_| true, 8);
+        assert!(roster.hosts()[0].is_lost);
+        assert!(roster.on_heard(at(4), address(1), Slot(0), BootNonce(1)));
+        assert!(!roster.hosts()[0].is_lost);
+    }
+
+    #[test]
+    fn sweeps_name_the_asked_slots_in_few_ranges() {
+        let mut roster = Roster::default();
+        for index in 0..20 {
+            roster.join(at(0), address(1), &join(&format!("h{index}"), 7, index));
+        }
+        let asked = [0, 1, 2, 5, 6, 19];
+        let is_asked = |host: &Host| asked.contains(&host.nonce.0);
+        let slots = |ranges: Vec<(Slot, Slot)>| -> Vec<_> {
+            ranges.into_iter().map(|(first, last)| (first.0, last.0)).collect()
+        };
+        assert_eq!(slots(roster.begin_sweep(at(0), is_asked, 8)), [(0, 2), (5, 6), (19, 19)]);
+        assert_eq!(slots(roster.begin_sweep(at(0), is_asked, 2)), [(0, 6), (19, 19)]);
+    }
+}

@@ -1,0 +1,490 @@
+//! Which symbol goes next: the pass window by window, and repairs woven between.
+//!
+//! Every block has one endless schedule of transmissions; `sent` of them have gone, `announced` (S)
+//! will go. A train takes one symbol each from the blocks that are open, in turn, so repairs share
+//! the stream with the window and a lost train costs each block one symbol. PROTOCOL 5.1, 6.1–6.3.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::ops::Range;
+
+use common::geometry::{Geometry, Space};
+use common::id::BlockIndex;
+use common::limits::TRAIN_SYMBOLS_MAX;
+use common::wire::BlockCount;
+
+/// Repair symbols that go unasked with every block (0.8 % of 1024): 8 per 1024 at 0.1 % loss cut
+/// the NEEDs of 10,000 hosts from 760 to 3 (simulated).
+pub const PROACTIVE_SYMBOLS: u32 = 8;
+/// Announced beyond what was asked: two symbols halve the second round's NEEDs for 0.2 % more.
+pub const MARGIN_SYMBOLS: u32 = 2;
+/// Blocks that may be prepared at a time; at the default sizes 56 × 1.8 MB = 101 MB.
+pub const PREPARED_BLOCKS_MAX: usize = 56;
+/// Blocks under repair that share the stream with the window.
+const REPAIRS_OPEN_MAX: usize = 8;
+
+/// What a host's want led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// Already announced.
+    Announced,
+    /// The announced count rose by so many.
+    Raised(u32),
+    /// Beyond the pass's budget for the block: kept for the flush.
+    Deferred,
+    /// No such block, or one whose turn has not come.
+    Ignored,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Block {
+    sent: u32,
+    announced: u32,
+    deferred: u32,
+}
+
+/// One symbol to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Departure {
+    /// Its block.
+    pub block: BlockIndex,
+    /// Its position in the block's schedule.
+    pub transmission: u32,
+    /// S of the block.
+    pub announced: u32,
+}
+
+/// The state of all blocks of a session.
+#[derive(Debug)]
+pub struct Schedule {
+    geometry: Geometry,
+    blocks: Vec<Block>,
+    /// Windows that the running pass has still to open.
+    windows: Range<u32>,
+    /// The window being sent.
+    current: Option<u32>,
+    /// Blocks of the current window below their first target.
+    in_window: BTreeSet<u32>,
+    /// Blocks that are owed transmissions beyond the pass, and not open.
+    owed: BTreeSet<u32>,
+    /// Blocks whose symbols go out in turn; all are prepared.
+    open: Vec<u32>,
+    cursor: usize,
+    requested: BTreeSet<u32>,
+    prepared: BTreeSet<u32>,
+    /// Raised since the last ADVERTISE.
+    raised: BTreeSet<u32>,
+    /// Raised at all: polls name them for good.
+    repaired: BTreeSet<u32>,
+    requests: VecDeque<Request>,
+    is_flushing: bool,
+}
+
+/// What the driver is to do with a block's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// Read and encode it, then report it ready.
+    Prepare(BlockIndex),
+    /// Forget its bytes.
+    Release(BlockIndex),
+}
+
+impl Schedule {
+    /// Nothing sent, nothing announced.
+    pub fn new(geometry: Geometry) -> Self {
+        Self {
+            geometry,
+            blocks: vec![Block::default(); geometry.block_count() as usize],
+            windows: 0..0,
+            current: None,
+            in_window: BTreeSet::new(),
+            owed: BTreeSet::new(),
+            open: Vec::new(),
+            cursor: 0,
+            requested: BTreeSet::new(),
+            prepared: BTreeSet::new(),
+            raised: BTreeSet::new(),
+            repaired: BTreeSet::new(),
+            requests: VecDeque::new(),
+            is_flushing: false,
+        }
+    }
+
+    /// Begins the pass through `space`; `is_skipped` says which blocks every host holds.
+    pub fn begin(&mut self, space: Space, is_skipped: impl Fn(BlockIndex) -> bool) {
+        let blocks = self.geometry.space_blocks(space);
+        for index in blocks.clone() {
+            let block = BlockIndex(index);
+            let k = u32::from(self.geometry.source_symbols_of(block));
+            let target = if is_skipped(block) { 0 } else { k + PROACTIVE_SYMBOLS };
+            let known = &mut self.blocks[index as usize];
+            known.announced = known.announced.max(target);
+        }
+        if !blocks.is_empty() {
+            let first = self.geometry.window_of(BlockIndex(blocks.start));
+            self.windows = first..self.geometry.window_of(BlockIndex(blocks.end - 1)) + 1;
+        }
+        self.open_next_window();
+    }
+
+    /// Serves what was deferred in the pass.
+    pub fn begin_flush(&mut self) {
+        self.is_flushing = true;
+        for index in 0..self.blocks.len() {
+            let want = self.blocks[index].deferred;
+            if want > self.blocks[index].announced {
+                self.raise(BlockIndex(index as u32), want);
+            }
+        }
+        self.request_more();
+    }
+
+    /// Whether the pass has still to send.
+    pub fn is_passing(&self) -> bool {
+        self.current.is_some()
+    }
+
+    /// Whether repairs are owed.
+    pub fn is_owing(&self) -> bool {
+        !self.owed.is_empty() || !self.open.is_empty()
+    }
+
+    fn open_next_window(&mut self) {
+        self.current = None;
+        self.in_window.clear();
+        while self.in_window.is_empty() {
+            let Some(window) = self.windows.next() else { return };
+            self.current = Some(window);
+            let is_due = |index: &u32| {
+                let block = &self.blocks[*index as usize];
+                block.sent < block.announced
+            };
+            self.in_window = self.geometry.window(window).filter(is_due).collect();
+        }
+        self.in_window.iter().for_each(|index| _ = self.owed.remove(index));
+        self.request_more();
+    }
+
+    /// Asks for blocks in the order of their urgency: this window, repairs, the next window.
+    fn request_more(&mut self) {
+        self.release_settled();
+        let next = self.windows.clone().next().map_or(0..0, |next| self.geometry.window(next));
+        let is_due = |index: &u32| {
+            let block = &self.blocks[*index as usize];
+            block.sent < block.announced
+        };
+        let urgent = self.in_window.iter().chain(self.owed.iter().take(2 * REPAIRS_OPEN_MAX));
+        let wanted: Vec<u32> = urgent.copied().chain(next.filter(is_due)).collect();
+        for index in wanted {
+            if self.requested.len() + self.prepared.len() >= PREPARED_BLOCKS_MAX {
+                return;
+            }
+            if !self.prepared.contains(&index) && self.requested.insert(index) {
+                self.requests.push_back(Request::Prepare(BlockIndex(index)));
+            }
+        }
+    }
+
+    /// Lets go of prepared blocks that nothing is owed of, but for the window before the current
+    /// one: its NEEDs are about to come.
+    fn release_settled(&mut self) {
+        let keep_from = self.current.map_or(u32::MAX, |window| window.saturating_sub(1));
+        let settled: Vec<u32> = self
+            .prepared
+            .iter()
+            .copied()
+            .filter(|index| {
+                let block = &self.blocks[*index as usize];
+                let window = self.geometry.window_of(BlockIndex(*index));
+                block.sent >= block.announced && window < keep_from
+            })
+            .collect();
+        for index in settled {
+            self.prepared.remove(&index);
+            self.requests.push_back(Request::Release(BlockIndex(index)));
+        }
+    }
+
+    /// The next thing that the driver is to do with a block's bytes.
+    pub fn poll_request(&mut self) -> Option<Request> {
+        self.requests.pop_front()
+    }
+
+    /// The driver has `block`'s symbols at hand.
+    pub fn on_prepared(&mut self, block: BlockIndex) {
+        if self.requested.remove(&block.0) {
+            self.prepared.insert(block.0);
+        }
+        self.fill();
+    }
+
+    fn fill(&mut self) {
+        for index in &self.in_window {
+            if self.prepared.contains(index) && !self.open.contains(index) {
+                self.open.push(*index);
+            }
+        }
+        let repairs = self.open.iter().filter(|index| !self.in_window.contains(index)).count();
+        let room = match self.is_flushing {
+            true => (2 * REPAIRS_OPEN_MAX).saturating_sub(repairs),
+            false => REPAIRS_OPEN_MAX.saturating_sub(repairs),
+        };
+        let ready: Vec<u32> =
+            self.owed.iter().copied().filter(|i| self.prepared.contains(i)).take(room).collect();
+        for index in ready {
+            self.owed.remove(&index);
+            self.open.push(index);
+        }
+    }
+
+    /// The next train, at most one symbol from each open block; `false` when nothing is ready.
+    ///
+    /// With few open blocks trains get shorter: sixteen symbols of one block would be the burst that
+    /// interleaving avoids.
+    pub fn next_train(&mut self, train: &mut Vec<Departure>) -> bool {
+        train.clear();
+        self.fill();
+        let length = TRAIN_SYMBOLS_MAX.min(self.open.len().max(4));
+        let mut has_settled = false;
+        while train.len() < length && !self.open.is_empty() {
+            self.cursor %= self.open.len();
+            let index = self.open[self.cursor];
+            let block = &mut self.blocks[index as usize];
+            let (transmission, announced) = (block.sent, block.announced);
+            train.push(Departure { block: BlockIndex(index), transmission, announced });
+            block.sent += 1;
+            if block.sent >= block.announced {
+                self.open.remove(self.cursor);
+                self.in_window.remove(&index);
+                has_settled = true;
+                continue;
+            }
+            self.cursor += 1;
+        }
+        if has_settled && !self.owed.is_empty() {
+            self.request_more();
+        }
+        !train.is_empty()
+    }
+
+    /// The window that has just been sent to its end, once; the next one is opened.
+    pub fn take_finished_window(&mut self) -> Option<u32> {
+        let window = self.current.filter(|_| self.in_window.is_empty())?;
+        self.open_next_window();
+        self.request_more();
+        Some(window)
+    }
+
+    /// A host would have `block` with `want` transmissions.
+    pub fn need(&mut self, block: BlockIndex, want: u32) -> Answer {
+        let Some(known) = self.blocks.get_mut(block.0 as usize) else { return Answer::Ignored };
+        let k = u32::from(self.geometry.source_symbols_of(block));
+        let period = k + u32::from(self.geometry.repair_symbols());
+        // A count beyond one more period helps nobody: that is all symbols there are.
+        let want = want.min(known.sent.saturating_add(period));
+        if want <= known.announced {
+            return Answer::Announced;
+        }
+        let is_open_space = self.is_flushing || self.geometry.space_of(block) == Space::Preamble;
+        let is_future = self.windows.contains(&self.geometry.window_of(block));
+        if is_future {
+            return Answer::Ignored;
+        }
+        let budget = k + (PROACTIVE_SYMBOLS + 16).max(k / 8);
+        if !is_open_space && want > budget {
+            known.deferred = known.deferred.max(want);
+            return Answer::Deferred;
+        }
+        let raised = self.raise(block, want);
+        self.request_more();
+        Answer::Raised(raised)
+    }
+
+    fn raise(&mut self, block: BlockIndex, want: u32) -> u32 {
+        let known = &mut self.blocks[block.0 as usize];
+        let before = known.announced;
+        known.announced = want.saturating_add(MARGIN_SYMBOLS);
+        self.raised.insert(block.0);
+        self.repaired.insert(block.0);
+        if !self.open.contains(&block.0) && !self.in_window.contains(&block.0) {
+            self.owed.insert(block.0);
+        }
+        want.saturating_add(MARGIN_SYMBOLS) - before
+    }
+
+    /// Whether an ADVERTISE is due.
+    pub fn has_raised(&self) -> bool {
+        !self.raised.is_empty()
+    }
+
+    /// Up to `max` blocks whose S rose since the last call.
+    pub fn take_raised(&mut self, max: usize) -> Vec<(BlockIndex, u32)> {
+        let blocks: Vec<u32> = self.raised.iter().copied().take(max).collect();
+        blocks
+            .into_iter()
+            .map(|index| {
+                self.raised.remove(&index);
+                (BlockIndex(index), self.blocks[index as usize].announced)
+            })
+            .collect()
+    }
+
+    /// What a poll at the end of `window` covers: the last three windows, the first preamble blocks,
+    /// and the newest of the older blocks that were repaired.
+    pub fn poll_scope(&self, window: u32, max: usize) -> Vec<BlockCount> {
+        let recent = self.geometry.window(window.saturating_sub(2)).start;
+        let recent = recent..self.geometry.window(window).end;
+        let preamble = self.geometry.space_blocks(Space::Preamble);
+        let mut scope: BTreeSet<u32> = preamble.take(8).filter(|i| *i < recent.end).collect();
+        scope.extend(recent.rev().take(max - scope.len()));
+        for index in self.repaired.iter().rev() {
+            if scope.len() >= max {
+                break;
+            }
+            scope.insert(*index);
+        }
+        scope.into_iter().map(|index| self.count(index)).collect()
+    }
+
+    /// `max` blocks from `from` on, for the polls of the flush; then the preamble's first.
+    pub fn flush_scope(&self, from: u32, max: usize) -> Vec<BlockCount> {
+        let end = self.geometry.block_count();
+        (from..end).take(max).map(|index| self.count(index)).collect()
+    }
+
+    fn count(&self, index: u32) -> BlockCount {
+        let block = &self.blocks[index as usize];
+        BlockCount { block: BlockIndex(index), sent: block.sent, announced: block.announced }
+    }
+
+    /// Symbols sent of a space.
+    pub fn sent_symbols(&self, space: Space) -> u64 {
+        let blocks = self.geometry.space_blocks(space);
+        self.blocks[blocks.start as usize..blocks.end as usize]
+            .iter()
+            .map(|block| u64::from(block.sent))
+            .sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Six blocks of 32 source and 8 repair symbols, two to a window.
+    fn schedule() -> Schedule {
+        let mut schedule = Schedule::new(Geometry::new(64, 32, 8, 2, 0, 64 * 32 * 6).unwrap());
+        schedule.begin(Space::Payload, |_| false);
+        schedule
+    }
+
+    fn prepare_all(schedule: &mut Schedule) {
+        while let Some(request) = schedule.poll_request() {
+            if let Request::Prepare(block) = request {
+                schedule.on_prepared(block);
+            }
+        }
+    }
+
+    fn run_window(schedule: &mut Schedule) -> (u32, Vec<Departure>) {
+        let (mut train, mut all) = (Vec::new(), Vec::new());
+        loop {
+            prepare_all(schedule);
+            if let Some(window) = schedule.take_finished_window() {
+                return (window, all);
+            }
+            assert!(schedule.next_train(&mut train), "an open window has symbols");
+            all.extend_from_slice(&train);
+        }
+    }
+
+    #[test]
+    fn a_window_interleaves_its_blocks_and_ends_with_the_proactive_symbols() {
+        let mut schedule = schedule();
+        let (window, departures) = run_window(&mut schedule);
+        assert_eq!((window, departures.len()), (0, 2 * 40));
+        let blocks: Vec<u32> = departures.iter().take(4).map(|symbol| symbol.block.0).collect();
+        assert_eq!(blocks, [0, 1, 0, 1]);
+        assert!(departures.iter().all(|symbol| symbol.announced == 40));
+        assert_eq!(departures.last().unwrap().transmission, 39);
+    }
+
+    #[test]
+    fn repairs_are_woven_into_the_next_window() {
+        let mut schedule = schedule();
+        run_window(&mut schedule);
+        assert_eq!(schedule.need(BlockIndex(0), 43), Answer::Raised(5));
+        assert_eq!(schedule.need(BlockIndex(0), 45), Answer::Announced);
+        assert_eq!(schedule.take_raised(10), [(BlockIndex(0), 45)]);
+        let (_, departures) = run_window(&mut schedule);
+        let at: Vec<usize> =
+            (0..departures.len()).filter(|i| departures[*i].block.0 == 0).collect();
+        assert_eq!(at.len(), 5);
+        assert!(at.windows(2).all(|pair| pair[1] - pair[0] >= 3), "one in turn: {at:?}");
+    }
+
+    #[test]
+    fn wants_beyond_the_budget_wait_for_the_flush() {
+        let mut schedule = schedule();
+        run_window(&mut schedule);
+        assert_eq!(schedule.need(BlockIndex(1), 72), Answer::Deferred);
+        assert_eq!(schedule.need(BlockIndex(5), 50), Answer::Ignored, "its turn has not come");
+        run_window(&mut schedule);
+        run_window(&mut schedule);
+        assert!(!schedule.is_passing());
+        schedule.begin_flush();
+        prepare_all(&mut schedule);
+        let mut train = Vec::new();
+        let mut sent = 0;
+        while schedule.next_train(&mut train) {
+            sent += train.len();
+        }
+        assert_eq!(sent, 72 + 2 - 40);
+    }
+
+    #[test]
+    fn a_lying_want_is_cut_to_one_more_period() {
+        let mut schedule = schedule();
+        (0..3).for_each(|_| _ = run_window(&mut schedule));
+        schedule.begin_flush();
+        assert_eq!(schedule.need(BlockIndex(0), u32::MAX), Answer::Raised(42));
+        assert_eq!(schedule.need(BlockIndex(9), 1), Answer::Ignored);
+    }
+
+    #[test]
+    fn blocks_that_every_host_holds_are_not_sent() {
+        let mut schedule = Schedule::new(Geometry::new(64, 32, 8, 2, 0, 64 * 32 * 6).unwrap());
+        schedule.begin(Space::Payload, |block| block.0 < 3);
+        let (window, departures) = run_window(&mut schedule);
+        assert_eq!(window, 1);
+        assert!(departures.iter().all(|symbol| symbol.block.0 == 3));
+    }
+
+    #[test]
+    fn prepared_blocks_stay_within_their_bound() {
+        let geometry = Geometry::new(64, 32, 8, 16, 0, 64 * 32 * 400).unwrap();
+        let mut schedule = Schedule::new(geometry);
+        schedule.begin(Space::Payload, |_| false);
+        let mut train = Vec::new();
+        let mut held = 0_usize;
+        loop {
+            while let Some(request) = schedule.poll_request() {
+                match request {
+                    Request::Prepare(block) => {
+                        held += 1;
+                        schedule.on_prepared(block);
+                    }
+                    Request::Release(_) => held -= 1,
+                }
+                assert!(held <= PREPARED_BLOCKS_MAX, "{held}");
+            }
+            if let Some(window) = schedule.take_finished_window() {
+                for block in geometry.window(window) {
+                    schedule.need(BlockIndex(block), 42);
+                }
+            } else if !schedule.next_train(&mut train) {
+                break;
+            }
+        }
+        assert!(!schedule.is_passing() && !schedule.is_owing());
+    }
+}
