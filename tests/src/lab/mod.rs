@@ -10,6 +10,7 @@ mod host;
 mod leftover;
 mod link;
 mod node;
+mod release;
 mod socket;
 mod tool;
 
@@ -22,6 +23,7 @@ pub use self::bridge::{Bridge, Snooping};
 pub use self::host::{FrozenStore, Host, HostOptions};
 pub use self::link::{Loss, LossCount};
 pub use self::node::{INTERFACE, Node};
+pub use self::release::Release;
 
 /// Which internet protocol a lab speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
