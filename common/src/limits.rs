@@ -8,7 +8,7 @@ use std::time::Duration;
 pub const DATAGRAM_BYTES_MAX: usize = 1452;
 /// Largest datagram read at all: jumbo frames (9000) with the IPv4 header.
 pub const DATAGRAM_BYTES_READ_MAX: usize = 8972;
-/// Header of a SOURCE or REPAIR datagram, common header included (PROTOCOL 2.3).
+/// Header of a SOURCE or REPAIR datagram, common header included (PROTOCOL 4.1).
 pub const SYMBOL_HEADER_BYTES: usize = 28;
 /// Room kept behind every datagram for the authentication tag, also where plain mode fills four
 /// bytes of it.

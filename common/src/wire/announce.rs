@@ -91,7 +91,7 @@ pub struct SenderFacts {
     pub user: String,
     /// When it was started, unix seconds.
     pub started: u64,
-    /// Chosen at random per machine and user: a restarted sender is told from a second one.
+    /// The same whenever the same sender starts again: its later session supersedes the earlier.
     pub instance: u64,
 }
 
@@ -305,6 +305,7 @@ impl Field for SessionTimers {
     }
 }
 
+/// Geometry and preamble, refused outside the limits of PROTOCOL 3.2.
 fn read_geometry(reader: &mut Reader<'_>) -> Result<(Geometry, PreambleLengths), WireError> {
     let (symbol_bytes, block_symbols) = reader.read()?;
     let (repair_symbols, window_blocks) = reader.read()?;
@@ -484,6 +485,7 @@ mod tests {
         }
     }
 
+    // PROTOCOL 3.2
     #[test]
     fn numbers_that_are_no_geometry_are_refused() {
         let geometry = Some(WireError::Geometry);
@@ -498,6 +500,7 @@ mod tests {
         assert_eq!(refusal(&message, 120, &[0xff; 12]), geometry, "a sum beyond four bytes");
     }
 
+    // PROTOCOL 4.2
     #[test]
     fn addresses_that_cannot_be_what_they_are_for_are_refused() {
         let message = announce();
@@ -528,6 +531,7 @@ mod tests {
         assert_eq!(Announce::parse(&body), Ok(Announce { insecure: false, ..announce() }));
     }
 
+    // PROTOCOL 2.3, 2.6
     #[test]
     fn the_versions_of_an_announce_from_the_far_future_are_read() {
         let datagram = bytes_of("fa4e 05 63 deadbeef ffffffff ffff ffff 07 63 00");

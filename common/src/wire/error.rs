@@ -1,4 +1,5 @@
-//! Why bytes from a peer are no message: one word, no heap, since the peer decides how often.
+//! Why bytes from a peer are no message: one word, no heap, since the peer decides how often
+//! (PROTOCOL 2.10).
 
 macro_rules! wire_errors {
     ($($(#[$doc:meta])* $variant:ident => $text:literal,)+) => {

@@ -10,14 +10,16 @@
 //! ```
 //!
 //! All numbers are big-endian; times are microseconds. The first eight bytes stay as they are in
-//! every version of the protocol. Invariants: nothing that a peer sends makes a parser panic, or
-//! take more memory than its datagram has bytes; what `emit` writes, `parse` reads back
-//! (PROTOCOL 2 and 4).
+//! every version of the protocol (PROTOCOL 2.3). Invariants: nothing that a peer sends makes a
+//! parser panic, or take more memory than its datagram has bytes; what `emit` writes, `parse` reads
+//! back (PROTOCOL 2 and 4).
 
 mod activated;
 mod advertise;
 mod announce;
 mod cursor;
+#[cfg(test)]
+mod document;
 mod error;
 mod fault;
 mod have;
@@ -69,7 +71,7 @@ pub const VERSION: u8 = 1;
 /// Length of the common header.
 pub const COMMON_HEADER_BYTES: usize = 16;
 /// Largest control datagram: IPv6's smallest MTU (1280) − 40 (IPv6) − 8 (UDP), so that none is ever
-/// fragmented, whatever the symbols' size.
+/// fragmented, whatever the symbols' size (PROTOCOL 2.7).
 pub const CONTROL_BYTES_MAX: usize = 1232;
 
 /// Compile-time check that a body of `body_bytes` fits into a control datagram.
@@ -150,7 +152,7 @@ pub struct CommonHeader {
     pub kind: Kind,
     /// The session that it belongs to; zero where a host knows of none.
     pub session: SessionId,
-    /// Number of the datagram among all that its sender sent in this session.
+    /// Number of the datagram among those to the data group, zero elsewhere (PROTOCOL 2.9).
     pub seq: u32,
     /// Generation of the key that seals it; zero in plain mode.
     pub key_epoch: u16,
@@ -176,7 +178,7 @@ impl CommonHeader {
     pub fn parse(datagram: &[u8]) -> Result<(Self, &[u8]), WireError> {
         let (kind, version, session) = Self::parse_frozen(datagram)?;
         if version != VERSION {
-            return Err(WireError::Version);
+            return Err(WireError::Version); // PROTOCOL 2.6
         }
         let kind = Kind::from_wire(kind).ok_or(WireError::Kind)?;
         let (head, body) =
@@ -259,7 +261,7 @@ impl Message {
         let (header, body) = CommonHeader::parse(datagram)?;
         let message = match header.kind {
             Kind::Source | Kind::Repair => return Err(WireError::Unexpected),
-            Kind::Hashes => return Err(WireError::Reserved),
+            Kind::Hashes => return Err(WireError::Reserved), // PROTOCOL 4.3
             Kind::Announce => Self::Announce(Box::new(Announce::parse(body)?)),
             Kind::Poll => Self::Poll(Poll::parse(body)?),
             Kind::Advertise => Self::Advertise(Advertise::parse(body)?),

@@ -19,6 +19,7 @@ use std::time::Duration;
 use super::cursor::{Field, Reader, Writer};
 use super::{WireError, assert_control_fits, tlv};
 use crate::id::{BlockIndex, Slot};
+use crate::limits;
 
 /// Blocks in one poll: the last three windows, and as many older raised ones.
 pub const POLL_BLOCKS_MAX: usize = 96;
@@ -45,7 +46,8 @@ pub struct Sweep {
     pub id: u32,
     /// Length of one slot.
     pub slot: Duration,
-    /// Slots that report, first and last of each range included, at most [`POLL_RANGES_MAX`].
+    /// Slots that report, first and last of each range included, at most [`POLL_RANGES_MAX`]; slots
+    /// beyond the largest roster are refused, so that sums of slots stay small.
     pub ranges: Vec<(Slot, Slot)>,
 }
 
@@ -126,7 +128,10 @@ impl Sweep {
     fn read(reader: &mut Reader<'_>, blocks: usize) -> Result<Self, WireError> {
         let (id, slot) = reader.read()?;
         let ranges = reader.list::<(Slot, Slot)>(Poll::ranges_max(blocks))?;
-        if ranges.iter().any(|(first, last)| first > last) {
+        let is_range = |(first, last): &(Slot, Slot)| {
+            first <= last && (last.0 as usize) < limits::ROSTER_HOSTS_MAX
+        };
+        if !ranges.iter().all(is_range) {
             return Err(WireError::Range);
         }
         Ok(Self { id, slot, ranges })
@@ -157,11 +162,8 @@ mod tests {
 
     fn poll(blocks: usize, ranges: Option<usize>) -> Poll {
         let slot = Duration::from_micros(u32::MAX.into());
-        let sweep = |count| Sweep {
-            id: u32::MAX,
-            slot,
-            ranges: vec![(Slot(u32::MAX), Slot(u32::MAX)); count],
-        };
+        let sweep =
+            |count| Sweep { id: u32::MAX, slot, ranges: vec![(Slot(99_999), Slot(99_999)); count] };
         Poll {
             id: u32::MAX,
             sent_at_us: u64::MAX,
@@ -241,10 +243,12 @@ mod tests {
         assert_eq!(refusal(&full, 43 + 95 * 12 + 8, &[0, 2]), Some(WireError::TooMany));
     }
 
+    // PROTOCOL 4.4
     #[test]
-    fn a_range_of_slots_does_not_end_before_it_begins() {
+    fn a_range_of_slots_neither_ends_before_it_begins_nor_beyond_the_largest_roster() {
         let mut message = poll(0, Some(1));
         assert_eq!(refusal(&message, 57, &[0; 4]), Some(WireError::Range));
+        assert_eq!(refusal(&message, 57, &[0, 1, 0x86, 0xa0]), Some(WireError::Range));
         let sweep = message.sweep.as_mut().unwrap();
         sweep.ranges = vec![(Slot(3), Slot(5)), (Slot(9), Slot(9))];
         let asked: Vec<u32> = (0..12).filter(|slot| sweep.has_slot(Slot(*slot))).collect();
@@ -252,7 +256,8 @@ mod tests {
     }
 
     fn any_sweep() -> impl Strategy<Value = Sweep> {
-        let range = any::<(u32, u32)>().prop_map(|(a, b)| (Slot(a.min(b)), Slot(a.max(b))));
+        let range =
+            (0..100_000u32, 0..100_000u32).prop_map(|(a, b)| (Slot(a.min(b)), Slot(a.max(b))));
         (any::<u32>(), any_micros(), proptest::collection::vec(range, 0..=64))
             .prop_map(|(id, slot, ranges)| Sweep { id, slot, ranges })
     }

@@ -21,7 +21,7 @@ use crate::limits;
 pub struct SymbolHeader {
     /// Session whose geometry gives the other fields a meaning.
     pub session: SessionId,
-    /// Number of the datagram among all that its sender sent in this session.
+    /// Number of the datagram among those to the data group: gaps are losses (PROTOCOL 2.9).
     pub seq: u32,
     /// Generation of the key that seals the datagram; zero in plain mode.
     pub key_epoch: u16,
@@ -47,7 +47,7 @@ impl SymbolHeader {
     ///
     /// # Errors
     /// When the header is not complete, not ours or not that of a symbol. Block, transmission and
-    /// the symbol's length are for the session to judge, which knows the geometry.
+    /// the symbol's length (PROTOCOL 3.3) are for those to judge who know the geometry.
     pub fn parse(datagram: &[u8]) -> Result<(Self, &[u8]), WireError> {
         let (head, symbol) =
             datagram.split_first_chunk::<{ Self::WIRE_BYTES }>().ok_or(WireError::Truncated)?;

@@ -1,6 +1,7 @@
 //! Texts from peers on their way to people: what a terminal would obey is shown instead.
 //!
-//! Messages keep a peer's text as it came; whoever prints it passes it through [`escaped`].
+//! Messages keep a peer's text as it came; whoever prints it passes it through [`escaped`]
+//! (PROTOCOL 2.8).
 
 use std::fmt::{self, Write};
 
@@ -55,6 +56,7 @@ impl fmt::Display for Printable<'_> {
 mod tests {
     use super::*;
 
+    // PROTOCOL 2.8
     #[test]
     fn what_a_terminal_would_obey_is_shown_instead() {
         let shown = |text: &str| escaped(text).to_string();
