@@ -49,9 +49,11 @@ impl Links {
         let name = if family == Family::V4 { "IPv4" } else { "IPv6" };
         let bind = match options.source {
             Some(source) => SocketAddr::new(source, options.feedback_port),
-            None => plan.interface.bind_address(family, options.feedback_port).ok_or_else(|| {
-                SendError::Address { interface: plan.interface.name.clone(), family: name }
-            })?,
+            None => {
+                plan.interface.bind_address(family, options.feedback_port).ok_or_else(|| {
+                    SendError::Address { interface: plan.interface.name.clone(), family: name }
+                })?
+            }
         };
         let link = LinkOptions {
             ttl: options.ttl,
@@ -189,8 +191,7 @@ impl Driver<'_> {
     /// Puts the bytes behind the headers of the session's train and sends it in one call.
     fn send_train(&mut self) -> Result<(), SendError> {
         let symbol_bytes = usize::from(self.geometry.symbol_bytes());
-        let datagram_bytes =
-            SymbolHeader::WIRE_BYTES + symbol_bytes + self.seal.trailer_bytes();
+        let datagram_bytes = SymbolHeader::WIRE_BYTES + symbol_bytes + self.seal.trailer_bytes();
         let mut out = std::mem::take(&mut self.outbound);
         out.resize(TRAIN_SYMBOLS_MAX.max(self.session.train().len()) * datagram_bytes, 0);
         let mut used = 0;

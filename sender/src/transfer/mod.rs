@@ -22,9 +22,7 @@ use common::net::{
     Family, Interface, InterfaceError, Network, Waker, default_interface, find_interface,
 };
 use common::units::Bitrate;
-use common::wire::{
-    Activation, Announce, Seal, SenderFacts, SenderStage, SessionTimers, VERSION,
-};
+use common::wire::{Activation, Announce, Seal, SenderFacts, SenderStage, SessionTimers, VERSION};
 
 use crate::session::{
     Config, Expect, HostReport, Outcome, Progress, Quorum, RateRequest, WireReport,
@@ -249,12 +247,7 @@ pub fn send(
     })
 }
 
-fn config(
-    options: &SendOptions,
-    bundle: &BundleFile,
-    plan: &Plan,
-    feedback: SocketAddr,
-) -> Config {
+fn config(options: &SendOptions, bundle: &BundleFile, plan: &Plan, feedback: SocketAddr) -> Config {
     let session = SessionId(rand::random());
     let table = &bundle.preamble().plan;
     let offsets = (0..table.len()).map(|frame| table.payload_offset(FrameIndex(frame)));
@@ -324,9 +317,7 @@ fn data_group(control: SocketAddr, session: SessionId) -> SocketAddr {
     let port = control.port().checked_add(1).unwrap_or(control.port() - 1);
     let [a, b, c, d] = session.0.to_be_bytes();
     match control {
-        SocketAddr::V4(_) => {
-            SocketAddr::from((Ipv4Addr::new(239, 192, 128 | (c & 127), d), port))
-        }
+        SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::new(239, 192, 128 | (c & 127), d), port)),
         SocketAddr::V6(control) => {
             let scope = control.ip().segments()[0];
             let low = [u16::from_be_bytes([a, b]) | 1, u16::from_be_bytes([c, d])];

@@ -1,0 +1,118 @@
+//! `fanhost releases`: what the store holds, as a table for people or as JSON for scripts.
+//!
+//! Not here: reading the store.
+
+use std::fmt::Write;
+
+use common::units::ByteSize;
+use serde::Serialize;
+
+use crate::store::ReleaseFacts;
+
+/// Version of the JSON's form.
+const SCHEMA: u32 = 1;
+
+#[derive(Serialize)]
+struct Listing<'a> {
+    schema: u32,
+    releases: &'a [ReleaseFacts],
+}
+
+/// The releases as one JSON object with a line break.
+pub fn to_json(releases: &[ReleaseFacts]) -> String {
+    let listing = Listing { schema: SCHEMA, releases };
+    let mut text = serde_json::to_string_pretty(&listing).expect("plain facts serialise");
+    text.push('\n');
+    text
+}
+
+/// The releases as a table: one line each, newest first within an app.
+pub fn to_table(releases: &[ReleaseFacts]) -> String {
+    if releases.is_empty() {
+        return "no releases\n".into();
+    }
+    let heads = ["APP", "RELEASE", "ID", "KIND", "SIZE", "SEQUENCE", "STATE"].map(String::from);
+    let rows: Vec<_> = std::iter::once(heads).chain(releases.iter().map(row)).collect();
+    let widths: Vec<usize> = (0..7)
+        .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
+        .collect();
+    let mut text = String::new();
+    for row in &rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            let _ = write!(line, "{cell:width$}  ");
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn row(facts: &ReleaseFacts) -> [String; 7] {
+    [
+        facts.app.to_string(),
+        facts.label.to_string(),
+        facts.id.0.short(),
+        facts.kind.to_string(),
+        ByteSize(facts.bytes).to_string(),
+        facts.sequence.to_string(),
+        state(facts).into(),
+    ]
+}
+
+fn state(facts: &ReleaseFacts) -> &'static str {
+    match facts {
+        ReleaseFacts { is_current: true, is_staged: true, .. } => "current",
+        ReleaseFacts { is_current: true, .. } => "current, NOT MOUNTED",
+        ReleaseFacts { is_previous: true, is_staged: true, .. } => "previous",
+        ReleaseFacts { is_staged: true, .. } => "staged",
+        ReleaseFacts { has_image: true, .. } => "image only",
+        _ => "incomplete",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::digest::Digest;
+    use common::id::{ImageKind, ReleaseId};
+
+    fn facts(label: &str, is_current: bool, is_staged: bool) -> ReleaseFacts {
+        ReleaseFacts {
+            app: "shop".parse().unwrap(),
+            label: label.parse().unwrap(),
+            id: ReleaseId(Digest::of(label.as_bytes())),
+            kind: ImageKind::Erofs,
+            bytes: 943_718_400,
+            epoch: 0,
+            sequence: 17,
+            created: 1_700_000_000,
+            path: "/srv/shop/releases/x".into(),
+            is_current,
+            is_previous: false,
+            is_staged,
+            is_mounted: is_staged,
+            has_image: true,
+        }
+    }
+
+    #[test]
+    fn the_table_shows_which_release_is_current() {
+        let table = to_table(&[facts("v2", true, true), facts("v1", false, false)]);
+        let lines: Vec<&str> = table.lines().collect();
+        assert_eq!(lines[0], "APP   RELEASE  ID            KIND   SIZE     SEQUENCE  STATE");
+        assert_eq!(lines[1], "shop  v2       a32d57bd2838  erofs  900 MiB  17        current");
+        assert!(lines[2].ends_with("image only"));
+        assert!(to_table(&[facts("v2", true, false)]).contains("NOT MOUNTED"));
+        assert_eq!(to_table(&[]), "no releases\n");
+    }
+
+    #[test]
+    fn the_json_has_a_schema_and_base_units() {
+        let value: serde_json::Value =
+            serde_json::from_str(&to_json(&[facts("v2", true, true)])).unwrap();
+        assert_eq!(value["schema"], 1);
+        assert_eq!(value["releases"][0]["bytes"], 943_718_400_u64);
+        assert_eq!(value["releases"][0]["kind"], "erofs");
+    }
+}

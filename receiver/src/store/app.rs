@@ -1,0 +1,222 @@
+//! One app of the store: its configuration, its paths, its state, its releases on disk.
+//!
+//! Not here: staging, switching, pruning and recovery, which have files of their own and add to
+//! [`App`]. Invariant: what changes an app's releases holds the app's lock.
+
+#![expect(clippy::disallowed_methods, reason = "reads manifests, state and links")]
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use common::bundle::{Manifest, release_id};
+use common::digest::Digest;
+use common::id::{AppName, ImageKind, ReleaseId};
+use common::wire::Fault;
+
+use super::error::StoreError;
+use super::layout::Layout;
+use super::state::AppState;
+use super::step::Step;
+use super::world::{With, World};
+
+/// What the administrator decides about an app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppConfig {
+    /// Its name.
+    pub app: AppName,
+    /// Where services see it.
+    pub root: PathBuf,
+    /// Releases kept, the current and the previous one among them.
+    pub keep: usize,
+    /// Whether a tar stays after its release is active.
+    pub keep_image: bool,
+}
+
+/// A release whose manifest is in the store.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    pub(super) id: ReleaseId,
+    pub(super) manifest: Manifest,
+}
+
+#[derive(Debug)]
+pub(super) struct App {
+    pub(super) config: AppConfig,
+    pub(super) layout: Layout,
+    pub(super) world: Arc<dyn World>,
+    state: Mutex<AppState>,
+}
+
+impl App {
+    /// The app with what its state file says.
+    pub(super) fn load(
+        store: &Path,
+        config: AppConfig,
+        world: Arc<dyn World>,
+    ) -> Result<Self, StoreError> {
+        let layout = Layout::new(store, &config.app, &config.root);
+        let state = read_state(&layout)?.unwrap_or_else(|| AppState::new(config.root.clone()));
+        Ok(Self { config, layout, world, state: Mutex::new(state) })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, AppState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn apply(&self, step: Step) -> Result<(), StoreError> {
+        self.world.apply(&step, With::Nothing).map_err(|error| StoreError::of_step(&step, error))
+    }
+
+    /// Writes a small file so that after a crash it is there whole or not at all.
+    pub(super) fn save(&self, path: &Path, content: Vec<u8>) -> Result<(), StoreError> {
+        let new = temporary(path);
+        let directory = path.parent().expect("store files lie in directories").to_path_buf();
+        self.apply(Step::Save { path: new.clone(), content })?;
+        self.apply(Step::Rename { from: new, to: path.to_path_buf() })?;
+        self.apply(Step::Sync { path: directory })
+    }
+
+    pub(super) fn save_state(&self, state: &AppState) -> Result<(), StoreError> {
+        self.save(&self.layout.state(), state.to_json())
+    }
+
+    /// Refuses a release that is older than one accepted before.
+    pub(super) fn admit(
+        &self,
+        state: &AppState,
+        manifest: &Manifest,
+        id: &ReleaseId,
+    ) -> Result<(), StoreError> {
+        state.admits(manifest.epoch, manifest.sequence, id).map_err(|reason| {
+            let line = format!(
+                "{} {}: {reason}; sign it again with a newer sequence, or use fanhost rollback",
+                self.config.app, manifest.label
+            );
+            StoreError::new(Fault::SequenceOld, line)
+        })
+    }
+
+    /// The manifest of a release, if it is in the store.
+    pub(super) fn known(&self, id: &ReleaseId) -> Result<Option<Known>, StoreError> {
+        read_manifest(&self.layout.manifest(id))
+    }
+
+    /// Every release whose manifest is in the store, newest first; unreadable ones are named.
+    pub(super) fn all_known(&self) -> Result<(Vec<Known>, Vec<StoreError>), StoreError> {
+        all_known(&self.layout)
+    }
+
+    pub(super) fn is_mounted(&self, target: &Path) -> Result<bool, StoreError> {
+        let mounted = self.world.mounted();
+        let mounted = mounted.map_err(|error| StoreError::of_read("the mount table", &error))?;
+        let target = target.canonicalize().unwrap_or_else(|_| target.to_path_buf());
+        Ok(mounted.iter().any(|mount| mount.target == target))
+    }
+
+    /// Whether services could use a release now: it lies complete under its final name.
+    pub(super) fn is_staged(&self, known: &Known) -> Result<bool, StoreError> {
+        let target = self.layout.release(&known.id, &known.manifest.label);
+        if known.manifest.image.kind.is_mounted() {
+            return self.is_mounted(&target);
+        }
+        Ok(target.is_dir())
+    }
+
+    pub(super) fn holds_image(&self, image: &Digest) -> Option<(PathBuf, ImageKind)> {
+        ImageKind::ALL.into_iter().find_map(|kind| {
+            let path = self.layout.image(image, kind);
+            path.is_file().then_some((path, kind))
+        })
+    }
+}
+
+/// Where a small file is written before it gets its name.
+pub(super) fn temporary(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    name.into()
+}
+
+/// What `current` says, or nothing when there is none.
+///
+/// # Errors
+/// When something that is no link stands in its place.
+pub(super) fn read_current(layout: &Layout) -> Result<Option<PathBuf>, StoreError> {
+    let current = layout.current();
+    match std::fs::read_link(&current) {
+        Ok(target) => Ok(Some(target)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            let line = format!(
+                "{} is no link but a {}: move it away, fanhost makes a link there",
+                current.display(),
+                if current.is_dir() { "directory" } else { "file" }
+            );
+            Err(StoreError::new(Fault::SwitchFailed, line))
+        }
+        Err(error) => Err(StoreError::of_read(current.display(), &error)),
+    }
+}
+
+/// The app's state, if it has one.
+pub(super) fn read_state(layout: &Layout) -> Result<Option<AppState>, StoreError> {
+    let path = layout.state();
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StoreError::of_read(path.display(), &error)),
+    };
+    AppState::parse(&bytes).map(Some).map_err(|reason| {
+        let line = format!(
+            "cannot use {}: {reason}; move it away to start anew, older releases are then accepted",
+            path.display()
+        );
+        StoreError::new(Fault::DiskFailed, line)
+    })
+}
+
+/// Every release of an app whose manifest is in the store, newest first.
+pub(super) fn all_known(layout: &Layout) -> Result<(Vec<Known>, Vec<StoreError>), StoreError> {
+    let directory = layout.manifests();
+    let unreadable = |error: &io::Error| StoreError::of_read(directory.display(), error);
+    let entries = match std::fs::read_dir(&directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((vec![], vec![])),
+        Err(error) => return Err(unreadable(&error)),
+    };
+    let (mut all, mut damaged) = (Vec::new(), Vec::new());
+    for entry in entries {
+        let path = entry.map_err(|error| unreadable(&error))?.path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        match read_manifest(&path) {
+            Ok(known) => all.extend(known),
+            Err(error) => damaged.push(error),
+        }
+    }
+    all.sort_by_key(|known| {
+        let manifest = &known.manifest;
+        std::cmp::Reverse((manifest.epoch, manifest.sequence, manifest.created, known.id))
+    });
+    Ok((all, damaged))
+}
+
+fn read_manifest(path: &Path) -> Result<Option<Known>, StoreError> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StoreError::of_read(path.display(), &error)),
+    };
+    let bad = |reason: String| {
+        let line = format!("cannot use {}: {reason}; remove it and send again", path.display());
+        StoreError::new(Fault::DiskFailed, line)
+    };
+    let id = release_id(&bytes);
+    if path.file_stem().is_none_or(|stem| *stem != *id.to_string()) {
+        return Err(bad("its content does not have the digest in its name".into()));
+    }
+    let manifest = Manifest::parse(&bytes).map_err(|error| bad(error.to_string()))?;
+    Ok(Some(Known { id, manifest }))
+}

@@ -1,0 +1,123 @@
+//! What can go wrong in the store: a fault that travels to the sender, and one line for a person.
+//!
+//! Not here: faults of peers. Whatever reaches the store has passed its digests; what is wrong
+//! now is this machine, its administrator's choice, or the content of a release.
+
+use std::fmt;
+use std::io;
+
+use common::wire::Fault;
+
+use super::step::Step;
+use super::unpack::Refusal;
+
+/// A failure of the store, in one line that names the path and what to do.
+#[derive(Debug)]
+pub struct StoreError {
+    fault: Fault,
+    line: String,
+    is_busy: bool,
+}
+
+impl StoreError {
+    /// A failure of kind `fault` that `line` explains.
+    pub fn new(fault: Fault, line: impl Into<String>) -> Self {
+        Self { fault, line: line.into(), is_busy: false }
+    }
+
+    /// Somebody else has what is needed.
+    pub(super) fn busy(line: String) -> Self {
+        Self { fault: Fault::Internal, line, is_busy: true }
+    }
+
+    /// Whether somebody else has what is needed: another daemon the store, another session the
+    /// image.
+    pub fn is_busy(&self) -> bool {
+        self.is_busy
+    }
+
+    /// What the sender is told.
+    pub fn fault(&self) -> Fault {
+        self.fault
+    }
+
+    /// The failure of `step`.
+    pub(super) fn of_step(step: &Step, error: StepError) -> Self {
+        match error {
+            StepError::Io(error) => {
+                let fault = fault_of(&error, step);
+                Self::new(fault, format!("cannot {step}: {}", explain(&error, fault)))
+            }
+            StepError::Refused(refusal) => {
+                Self::new(Fault::UnpackRefused, format!("refused to {step}: {refusal}"))
+            }
+            StepError::Mount(reason) => {
+                Self::new(Fault::MountFailed, format!("cannot {step}: {reason}"))
+            }
+            StepError::Kind(reason) => {
+                Self::new(Fault::VerifyFailed, format!("refused to {step}: {reason}"))
+            }
+        }
+    }
+
+    /// The failure of reading `what`, which is no step because it changes nothing.
+    pub(super) fn of_read(what: impl fmt::Display, error: &io::Error) -> Self {
+        Self::new(Fault::DiskFailed, format!("cannot read {what}: {error}"))
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.line)
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+/// Why one step could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// The kernel said no.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The archive holds something that is never unpacked.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The image cannot be mounted, for this reason.
+    #[error("{0}")]
+    Mount(String),
+    /// The image is not of the kind that its manifest states.
+    #[error("{0}")]
+    Kind(String),
+}
+
+impl From<rustix::io::Errno> for StepError {
+    fn from(errno: rustix::io::Errno) -> Self {
+        Self::Io(errno.into())
+    }
+}
+
+fn fault_of(error: &io::Error, step: &Step) -> Fault {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Fault::DiskFull,
+        io::ErrorKind::ReadOnlyFilesystem => Fault::DiskReadOnly,
+        _ => match step {
+            Step::Mount { .. } | Step::Unmount { .. } => Fault::MountFailed,
+            Step::Link { .. } | Step::Switch { .. } => Fault::SwitchFailed,
+            _ => Fault::DiskFailed,
+        },
+    }
+}
+
+/// The kernel's reason with what to do about it.
+fn explain(error: &io::Error, fault: Fault) -> String {
+    let advice = match (fault, error.kind()) {
+        (Fault::DiskFull, _) => "; free space there and send again",
+        (Fault::DiskReadOnly, _) => "; remount it writable",
+        (_, io::ErrorKind::PermissionDenied) => "; fanhost must own the store and the app root",
+        (_, io::ErrorKind::ResourceBusy) => "; a process still uses it, it goes at a later prune",
+        (_, io::ErrorKind::CrossesDevices) => "; both must lie on one filesystem",
+        _ => "",
+    };
+    format!("{error}{advice}")
+}

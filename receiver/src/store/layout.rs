@@ -1,0 +1,125 @@
+//! Where everything of an app lies; pure names, no file is touched.
+//!
+//! ```text
+//! <store>/@lock                              one daemon per store
+//! <store>/<app>/incoming/<image>.part        unfinished image; .journal: its verified ranges
+//! <store>/<app>/images/<image>.<kind>        verified image, 0400 (raw: 0444)
+//! <store>/<app>/manifests/<id>.json          manifest of a staged release; .minisig: signatures
+//! <store>/<app>/state.json                   accepted sequences, current, previous
+//! <app root>/.incoming/<id>.tree             tree that is not complete yet
+//! <app root>/releases/<label>-<id12>/        mount point, unpacked tree, or `<app>.raw`
+//! <app root>/current                         relative link to one of them
+//! ```
+//!
+//! Half trees lie in the app root, not in the store: they are renamed into `releases`, and the
+//! two are often different filesystems (/srv and /var).
+
+use std::path::{Path, PathBuf};
+
+use common::digest::Digest;
+use common::id::{AppName, ImageKind, Label, ReleaseId};
+
+/// Name of the link that services follow.
+pub(super) const CURRENT: &str = "current";
+
+/// Start of a prepared link's name, before it is renamed over `current`.
+pub(super) const PREPARED_LINK: &str = ".current-";
+
+/// The paths of one app.
+#[derive(Debug, Clone)]
+pub(super) struct Layout {
+    app: AppName,
+    directory: PathBuf,
+    root: PathBuf,
+}
+
+impl Layout {
+    pub(super) fn new(store: &Path, app: &AppName, root: &Path) -> Self {
+        let directory = store.join(app.as_str());
+        Self { app: app.clone(), directory, root: root.to_path_buf() }
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn incoming(&self) -> PathBuf {
+        self.directory.join("incoming")
+    }
+
+    pub(super) fn part(&self, image: &Digest) -> PathBuf {
+        self.incoming().join(format!("{image}.part"))
+    }
+
+    pub(super) fn journal(&self, image: &Digest) -> PathBuf {
+        self.incoming().join(format!("{image}.journal"))
+    }
+
+    pub(super) fn images(&self) -> PathBuf {
+        self.directory.join("images")
+    }
+
+    pub(super) fn image(&self, image: &Digest, kind: ImageKind) -> PathBuf {
+        self.images().join(format!("{image}.{kind}"))
+    }
+
+    pub(super) fn manifests(&self) -> PathBuf {
+        self.directory.join("manifests")
+    }
+
+    pub(super) fn manifest(&self, release: &ReleaseId) -> PathBuf {
+        self.manifests().join(format!("{release}.json"))
+    }
+
+    pub(super) fn signatures(&self, release: &ReleaseId) -> PathBuf {
+        self.manifests().join(format!("{release}.minisig"))
+    }
+
+    pub(super) fn state(&self) -> PathBuf {
+        self.directory.join("state.json")
+    }
+
+    /// Where trees grow that are not complete yet.
+    pub(super) fn unpacking(&self) -> PathBuf {
+        self.root.join(".incoming")
+    }
+
+    pub(super) fn tree(&self, release: &ReleaseId) -> PathBuf {
+        self.unpacking().join(format!("{release}.tree"))
+    }
+
+    /// Where trees go that are being removed: never half a tree under a final name.
+    pub(super) fn trash(&self, release: &ReleaseId) -> PathBuf {
+        self.unpacking().join(format!("{release}.trash"))
+    }
+
+    pub(super) fn releases(&self) -> PathBuf {
+        self.root.join("releases")
+    }
+
+    pub(super) fn release(&self, release: &ReleaseId, label: &Label) -> PathBuf {
+        self.releases().join(release.directory_name(label))
+    }
+
+    /// Name of a raw image inside its release's directory.
+    pub(super) fn raw_name(&self) -> String {
+        format!("{}.raw", self.app)
+    }
+
+    pub(super) fn current(&self) -> PathBuf {
+        self.root.join(CURRENT)
+    }
+
+    pub(super) fn prepared_link(&self, release: &ReleaseId) -> PathBuf {
+        self.root.join(format!("{PREPARED_LINK}{release}"))
+    }
+
+    /// What `current` says when it points at a release.
+    pub(super) fn link_text(release: &ReleaseId, label: &Label) -> PathBuf {
+        Path::new("releases").join(release.directory_name(label))
+    }
+}

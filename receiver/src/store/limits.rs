@@ -1,0 +1,47 @@
+//! Every bound of the store, with its reason.
+//!
+//! Not here: the bounds of a bundle and of datagrams, which live in `common`.
+
+use std::time::Duration;
+
+/// Releases kept per app unless configured otherwise: the current, the previous, one more.
+pub const KEEP_DEFAULT: usize = 3;
+
+/// Bytes written to an image between two requests that the kernel start writing them out: small
+/// enough that the last fsync finds little left, large enough that a disk still sees long runs.
+pub const WRITEBACK_BYTES: u64 = 32 << 20;
+
+/// Bytes read at a time when an image or a claim is hashed.
+pub const READ_BYTES: usize = 1 << 20;
+
+/// How long an unfinished image or one that no release names may lie untouched.
+pub const ORPHAN_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Space left free beside what a release needs: manifests, journals, directories.
+pub const SPARE_BYTES: u64 = 4 << 20;
+
+/// Entries of a tar whose manifest states no limit.
+pub const ENTRIES_DEFAULT: u64 = 4_000_000;
+
+/// Depth of a tar's paths whose manifest states no limit.
+pub const DEPTH_DEFAULT: u32 = 64;
+
+/// Bytes of headers (long names, attributes) that may precede one entry of a tar: the library
+/// reads them into memory, so a bound is needed; PATH_MAX twice and 64 KiB of attributes fit.
+pub const ENTRY_HEADER_BYTES: u64 = 256 << 10;
+
+/// Bytes of directory paths remembered while a tar is unpacked, because a directory's mode and
+/// mtime are set last: 300,000 directories of 100 bytes.
+pub const DIRECTORY_PATH_BYTES: usize = 32 << 20;
+
+/// Bytes of a path inside a tar, as the kernel's PATH_MAX.
+pub const PATH_BYTES: usize = 4095;
+
+/// Bytes of one component of a path inside a tar, as the kernel's NAME_MAX.
+pub const NAME_BYTES: usize = 255;
+
+/// Attempts to take a free loop device while other processes take it first.
+pub const LOOP_ATTEMPTS: u32 = 32;
+
+/// Bytes of `state.json` and of a manifest that are read back.
+pub const SMALL_FILE_BYTES: u64 = 1 << 20;

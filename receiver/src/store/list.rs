@@ -1,0 +1,121 @@
+//! What the store holds, read without changing or locking anything.
+//!
+//! Not here: printing. A list made beside a running daemon may be a moment old, never half.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use common::id::{AppName, ImageKind, Label, ReleaseId};
+
+use super::app::{Known, all_known, read_current, read_state};
+use super::error::StoreError;
+use super::layout::Layout;
+use super::mount::{Mounted, mount_table};
+use super::state::AppState;
+
+/// What is known of one release on this host.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct ReleaseFacts {
+    /// What it is a release of.
+    pub app: AppName,
+    /// What people call it.
+    pub label: Label,
+    /// Its identity.
+    pub id: ReleaseId,
+    /// What its image is.
+    pub kind: ImageKind,
+    /// Length of its image.
+    pub bytes: u64,
+    /// Epoch of its sequence.
+    pub epoch: u32,
+    /// Its sequence.
+    pub sequence: u64,
+    /// When it was packed, in Unix seconds.
+    pub created: u64,
+    /// Where it lies when it is staged.
+    pub path: PathBuf,
+    /// Whether `current` points at it.
+    pub is_current: bool,
+    /// Whether `current` pointed at it before.
+    pub is_previous: bool,
+    /// Whether it could become current now.
+    pub is_staged: bool,
+    /// Whether it is mounted.
+    pub is_mounted: bool,
+    /// Whether its image is held.
+    pub has_image: bool,
+}
+
+/// Every release of every app of the store at `root`.
+pub(super) fn inspect(root: &Path) -> Result<Vec<ReleaseFacts>, StoreError> {
+    let unreadable = |error: &io::Error| StoreError::of_read(root.display(), error);
+    let root = root.canonicalize().map_err(|error| unreadable(&error))?;
+    let entries = std::fs::read_dir(&root).map_err(|error| unreadable(&error))?;
+    let mut apps = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|error| unreadable(&error))?;
+        let name = entry.file_name();
+        if !entry.path().is_dir() {
+            continue;
+        }
+        apps.extend(name.to_str().and_then(|name| name.parse::<AppName>().ok()));
+    }
+    apps.sort();
+    let mounted = mount_table();
+    let mut all = Vec::new();
+    for app in apps {
+        // The state file says where the app's root is; without one it never had a release.
+        let nowhere = Layout::new(&root, &app, Path::new(""));
+        if let Some(state) = read_state(&nowhere)? {
+            let layout = Layout::new(&root, &app, &state.root);
+            all.extend(releases(&layout, &app, &mounted)?);
+        }
+    }
+    Ok(all)
+}
+
+/// Every release of one app, newest first.
+pub(super) fn releases(
+    layout: &Layout,
+    app: &AppName,
+    mounted: &io::Result<Vec<Mounted>>,
+) -> Result<Vec<ReleaseFacts>, StoreError> {
+    let mounted = mounted.as_ref();
+    let mounted = mounted.map_err(|error| StoreError::of_read("the mount table", error))?;
+    let state = read_state(layout)?;
+    let link = read_current(layout).unwrap_or(None);
+    let (all, _) = all_known(layout)?;
+    let facts = all.iter().map(|known| facts(layout, app, known, state.as_ref(), &link, mounted));
+    Ok(facts.collect())
+}
+
+fn facts(
+    layout: &Layout,
+    app: &AppName,
+    known: &Known,
+    state: Option<&AppState>,
+    link: &Option<PathBuf>,
+    mounted: &[Mounted],
+) -> ReleaseFacts {
+    let Known { id, manifest } = known;
+    let path = layout.release(id, &manifest.label);
+    let real = path.canonicalize().unwrap_or_else(|_| path.clone());
+    let is_mounted = mounted.iter().any(|mount| mount.target == real);
+    let image = &manifest.image;
+    ReleaseFacts {
+        app: app.clone(),
+        label: manifest.label.clone(),
+        id: *id,
+        kind: image.kind,
+        bytes: image.bytes,
+        epoch: manifest.epoch,
+        sequence: manifest.sequence,
+        created: manifest.created,
+        is_current: link.as_ref() == Some(&Layout::link_text(id, &manifest.label)),
+        is_previous: state.is_some_and(|state| state.previous == Some(*id)),
+        is_staged: if image.kind.is_mounted() { is_mounted } else { path.is_dir() },
+        is_mounted,
+        has_image: layout.image(&image.digest, image.kind).is_file(),
+        path,
+    }
+}

@@ -1,0 +1,371 @@
+//! The store: everything that a host does to its disk, its mounts and its links.
+//!
+//! Not here: sockets, sessions, and decisions about when. Invariant: nothing unverified is
+//! mounted, unpacked into place or visible under a final name, and `current` resolves at every
+//! instant to one complete verified release. Every effect is a [`Step`] done by a [`World`], so
+//! an install can be recorded and made to fail at any place.
+//!
+//! The order of an install: allocate, write verified frames, read back and hash, fsync, rename
+//! into `images`, fsync the directory; save the manifest; mount, or rename the unpacked tree into
+//! `releases`; on activation save the accepted sequence, rename a link over `current`, fsync the
+//! directory; then remove what is no longer needed.
+//!
+//! A store serves one process; its methods may be called from several threads.
+
+mod app;
+mod error;
+mod journal;
+mod layout;
+pub mod limits;
+mod list;
+mod mount;
+mod partial;
+mod prefix;
+mod probe;
+mod reconcile;
+mod stage;
+mod state;
+mod step;
+mod switch;
+mod sys;
+mod unpack;
+mod world;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use common::bundle::Preamble;
+use common::digest::Digest;
+use common::id::{AppName, ImageKind, ReleaseId};
+use common::units::ByteSize;
+use common::wire::Fault;
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+
+use self::app::App;
+pub use self::app::AppConfig;
+pub use self::error::{StepError, StoreError};
+use self::limits::SPARE_BYTES;
+pub use self::list::ReleaseFacts;
+pub use self::mount::Mounted;
+pub use self::partial::{Partial, VerifiedImage};
+pub use self::prefix::Prefix;
+pub use self::probe::Capabilities;
+pub use self::stage::Staged;
+pub use self::step::{Bounds, Step};
+use self::switch::Rule;
+pub use self::unpack::{Refusal, Unpacked};
+pub use self::world::{SystemWorld, With, World};
+
+/// Name of the lock file; no app can have it, because of its first character.
+const LOCK: &str = "@lock";
+
+/// Name of the directory in which mounting is tried.
+const PROBE: &str = "@probe";
+
+/// The store of one host.
+#[derive(Debug)]
+pub struct Store {
+    world: Arc<dyn World>,
+    apps: BTreeMap<AppName, App>,
+    capabilities: Capabilities,
+    complaints: Mutex<Vec<String>>,
+    /// Held for its lock.
+    _lock: File,
+}
+
+impl Store {
+    /// Opens the store at `root`: makes its directories, locks it, finds out what can be mounted,
+    /// and puts right what a crash or a reboot left.
+    ///
+    /// # Errors
+    /// When another daemon has the store, or the disk refuses.
+    pub fn open(root: &Path, apps: Vec<AppConfig>) -> Result<Self, StoreError> {
+        Self::open_in(Arc::new(SystemWorld), root, apps)
+    }
+
+    /// Opens a store whose steps are done by `world`.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_in(
+        world: Arc<dyn World>,
+        root: &Path,
+        apps: Vec<AppConfig>,
+    ) -> Result<Self, StoreError> {
+        let mode = if apps.iter().any(|app| app.root.starts_with(root)) { 0o711 } else { 0o700 };
+        let make = Step::MakeDirectory { path: root.to_path_buf(), mode };
+        world.apply(&make, With::Nothing).map_err(|error| StoreError::of_step(&make, error))?;
+        // Mount tables and loop devices name things by their real path.
+        let root =
+            root.canonicalize().map_err(|error| StoreError::of_read(root.display(), &error))?;
+        let lock = take_lock(&root)?;
+        let capabilities = probe::probe(&*world, &root.join(PROBE))?;
+        let mut complaints = Vec::new();
+        let mut by_name = BTreeMap::new();
+        for config in apps {
+            let app = App::load(&root, config, Arc::clone(&world))?;
+            complaints.extend(app.reconcile(&root)?);
+            by_name.insert(app.config.app.clone(), app);
+        }
+        let complaints = Mutex::new(complaints);
+        Ok(Self { world, apps: by_name, capabilities, complaints, _lock: lock })
+    }
+
+    /// What this host can stage, and why not the rest.
+    pub fn capabilities(&self) -> Capabilities {
+        self.capabilities.clone()
+    }
+
+    /// Takes the lines about what went wrong without failing anything: for the log.
+    pub fn take_complaints(&self) -> Vec<String> {
+        let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut complaints)
+    }
+
+    /// Bytes that an image of this app may take on the store's filesystem.
+    pub fn free_bytes(&self, app: &AppName) -> u64 {
+        let free = self.app(app).and_then(|app| free_bytes(app.layout.directory()));
+        free.unwrap_or(0)
+    }
+
+    /// Whether the verified image is here.
+    pub fn holds_image(&self, app: &AppName, image: &Digest) -> bool {
+        self.app(app).is_ok_and(|app| app.holds_image(image).is_some())
+    }
+
+    /// Whether an unfinished image is here, whose verified frames need not come again.
+    pub fn holds_partial(&self, app: &AppName, image: &Digest) -> bool {
+        self.app(app).is_ok_and(|app| app.layout.part(image).is_file())
+    }
+
+    /// Whether the release is staged here.
+    pub fn holds_release(&self, app: &AppName, release: &ReleaseId) -> bool {
+        let is_staged = || {
+            let app = self.app(app)?;
+            app.known(release)?.map_or(Ok(false), |known| app.is_staged(&known))
+        };
+        is_staged().unwrap_or(false)
+    }
+
+    /// Refuses what could not be staged here, before a byte of it is received.
+    ///
+    /// # Errors
+    /// When the release is older than one accepted, its kind cannot be staged, or space is short.
+    pub fn check(&self, app: &AppName, preamble: &Preamble) -> Result<(), StoreError> {
+        let app = self.app(app)?;
+        let manifest = &preamble.manifest;
+        if manifest.app != app.config.app {
+            let line = format!("a release of {} is no release of {}", manifest.app, app.config.app);
+            return Err(StoreError::new(Fault::Internal, line));
+        }
+        app.admit(&app.lock(), manifest, &preamble.release())?;
+        if !self.capabilities.kinds.contains(&manifest.image.kind) {
+            let reason = self.capabilities.complaints.join("; ");
+            let line =
+                format!("{}: no {} releases here: {reason}", manifest.app, manifest.image.kind);
+            return Err(StoreError::new(Fault::KindUnsupported, line));
+        }
+        check_space(app, preamble)
+    }
+
+    /// Begins to receive an image, or goes on where an earlier attempt ended.
+    ///
+    /// # Errors
+    /// When the disk refuses, or the image is being received already.
+    pub fn begin(&self, app: &AppName, preamble: Arc<Preamble>) -> Result<Partial, StoreError> {
+        Partial::begin(Arc::clone(&self.world), self.app(app)?.layout.clone(), preamble)
+    }
+
+    /// Makes a release of a verified image, beside the active one. Does nothing when it is staged.
+    ///
+    /// # Errors
+    /// When the image is not of its kind, cannot be mounted, or the disk refuses.
+    pub fn stage(
+        &self,
+        app: &AppName,
+        preamble: &Preamble,
+        image: VerifiedImage,
+    ) -> Result<Staged, StoreError> {
+        self.app(app)?.stage(preamble, &image)
+    }
+
+    /// Makes a release of an image that is held from before.
+    ///
+    /// # Errors
+    /// As [`Store::stage`], and when neither the image nor the release is here.
+    pub fn stage_held(&self, app: &AppName, preamble: &Preamble) -> Result<Staged, StoreError> {
+        let facts = &preamble.manifest.image;
+        let held = self.app(app)?;
+        let path = held.layout.image(&facts.digest, facts.kind);
+        if !path.is_file() && !self.holds_release(app, &preamble.release()) {
+            let line = format!("the image {} of {app} is not held here", facts.digest.short());
+            return Err(StoreError::new(Fault::Internal, line));
+        }
+        let image = VerifiedImage { digest: facts.digest, kind: facts.kind, path, tree: None };
+        held.stage(preamble, &image)
+    }
+
+    /// Switches `current` to a staged release. Does nothing when it is current.
+    ///
+    /// # Errors
+    /// When it is not staged, is older than one accepted before, or the switch failed; `current`
+    /// is then what it was. Whatever goes wrong after the switch is a complaint.
+    pub fn activate(&self, app: &AppName, release: ReleaseId) -> Result<(), StoreError> {
+        self.switch(app, release, Rule::NotOlder)
+    }
+
+    /// Switches `current` to any staged release: the host's own administrator may go back.
+    ///
+    /// # Errors
+    /// As [`Store::activate`], except that an older release is taken.
+    pub fn rollback(&self, app: &AppName, release: ReleaseId) -> Result<(), StoreError> {
+        self.switch(app, release, Rule::Any)
+    }
+
+    fn switch(&self, app: &AppName, release: ReleaseId, rule: Rule) -> Result<(), StoreError> {
+        let lines = self.app(app)?.activate(&release, rule)?;
+        self.complain(lines);
+        Ok(())
+    }
+
+    /// Removes releases beyond those that are kept. What is still in use is a complaint.
+    ///
+    /// # Errors
+    /// When there is no such app.
+    pub fn prune(&self, app: &AppName) -> Result<(), StoreError> {
+        self.complain(self.app(app)?.prune());
+        Ok(())
+    }
+
+    /// Every release in the store.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn releases(&self) -> Result<Vec<ReleaseFacts>, StoreError> {
+        let mut all = Vec::new();
+        for app in self.apps.values() {
+            all.extend(list::releases(&app.layout, &app.config.app, &self.world.mounted())?);
+        }
+        Ok(all)
+    }
+
+    /// Every release in the store at `root`, without opening it: also beside a running daemon.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn inspect(root: &Path) -> Result<Vec<ReleaseFacts>, StoreError> {
+        list::inspect(root)
+    }
+
+    fn complain(&self, lines: Vec<String>) {
+        for line in &lines {
+            tracing::warn!("{line}");
+        }
+        self.complaints.lock().unwrap_or_else(PoisonError::into_inner).extend(lines);
+    }
+
+    fn app(&self, app: &AppName) -> Result<&App, StoreError> {
+        self.apps.get(app).ok_or_else(|| {
+            StoreError::new(Fault::Internal, format!("{app} is no app of this host"))
+        })
+    }
+}
+
+fn take_lock(root: &Path) -> Result<File, StoreError> {
+    let path = root.join(LOCK);
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let step = Step::Save { path: path.clone(), content: Vec::new() };
+    let mut file = file.map_err(|error| StoreError::of_step(&step, error.into()))?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {
+            let pid = format!("{}\n", std::process::id());
+            let written = file.set_len(0).and_then(|()| file.write_all(pid.as_bytes()));
+            written.map_err(|error| StoreError::of_step(&step, error.into()))?;
+            Ok(file)
+        }
+        Err(Errno::WOULDBLOCK) => {
+            let mut pid = String::new();
+            let _ = file.read_to_string(&mut pid);
+            let line = format!(
+                "the store {} is in use by process {}: stop it, or give --store another directory",
+                root.display(),
+                pid.trim()
+            );
+            Err(StoreError::busy(line))
+        }
+        Err(errno) => Err(StoreError::of_read(path.display(), &errno.into())),
+    }
+}
+
+fn free_bytes(path: &Path) -> Result<u64, StoreError> {
+    let facts = rustix::fs::statvfs(path)
+        .map_err(|errno| StoreError::of_read(path.display(), &errno.into()))?;
+    Ok(facts.f_bavail * facts.f_frsize)
+}
+
+/// Counts what staging will take on each filesystem, before a byte is received.
+fn check_space(app: &App, preamble: &Preamble) -> Result<(), StoreError> {
+    let image = &preamble.manifest.image;
+    let is_staged = match app.known(&preamble.release())? {
+        Some(known) => app.is_staged(&known)?,
+        None => false,
+    };
+    if is_staged {
+        return Ok(());
+    }
+    let (store, root) = (app.layout.directory(), app.layout.root());
+    let device = |path: &Path| {
+        let facts = path.metadata();
+        facts.map(|facts| facts.dev()).map_err(|error| StoreError::of_read(path.display(), &error))
+    };
+    let is_one_filesystem = device(store)? == device(root)?;
+    let data: u64 = partial::ranges(preamble).iter().map(|range| range.end - range.start).sum();
+    let part = app.layout.part(&image.digest).metadata();
+    let mut store_bytes = data.saturating_sub(part.map_or(0, |part| part.blocks() * 512));
+    if app.holds_image(&image.digest).is_some() {
+        store_bytes = 0;
+    }
+    let root_bytes = match image.kind {
+        // An archive's headers and padding come near to a filesystem's inodes and blocks.
+        ImageKind::Tar => image.bytes,
+        ImageKind::Raw if !is_one_filesystem => data,
+        _ => 0,
+    };
+    let needs: &[(&Path, u64)] = if is_one_filesystem {
+        &[(store, store_bytes + root_bytes)]
+    } else {
+        &[(store, store_bytes), (root, root_bytes)]
+    };
+    for (path, needed) in needs.iter().filter(|(_, needed)| *needed > 0) {
+        let (needed, free) = (needed + SPARE_BYTES, free_bytes(path)?);
+        if needed > free {
+            return Err(no_space(&preamble.manifest.app, path, needed, free));
+        }
+    }
+    Ok(())
+}
+
+fn no_space(app: &AppName, path: &Path, needed: u64, free: u64) -> StoreError {
+    let line = format!(
+        "{app}: not enough space in {}: {needed} bytes ({}) needed, {free} bytes ({}) free; \
+         free some, or keep fewer releases",
+        path.display(),
+        ByteSize(needed),
+        ByteSize(free),
+    );
+    StoreError::new(Fault::DiskFull, line)
+}
+
+/// Where services see an app whose configuration names no root.
+pub fn default_root(store: &Path, app: &AppName) -> PathBuf {
+    store.join(app.as_str()).join("root")
+}

@@ -1,0 +1,282 @@
+//! Mounting an image read-only, reading the mount table, and telling kinds by their superblocks.
+//!
+//! Not here: which releases are mounted and when. Invariant: an image is handed to a filesystem
+//! driver only when its own superblock confirms the kind that the manifest states.
+
+#![expect(clippy::disallowed_methods, reason = "opens images, loop devices and the mount table")]
+
+use std::ffi::{CString, OsString};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use common::id::ImageKind;
+use rustix::io::Errno;
+use rustix::mount::MountFlags;
+
+use super::error::StepError;
+use super::limits::LOOP_ATTEMPTS;
+use super::sys;
+
+/// Bytes at an image's start that tell its kind: the ext and erofs superblocks end before.
+const HEAD_BYTES: usize = 2048;
+
+const EXT_MAGIC_AT: usize = 1024 + 0x38;
+const EXT_COMPAT_AT: usize = 1024 + 0x5C;
+const EXT_INCOMPAT_AT: usize = 1024 + 0x60;
+const EXT_COMPAT_JOURNAL: u32 = 0x4;
+/// Filetype and meta_bg: what the ext2 driver understands.
+const EXT2_INCOMPAT: u32 = 0x2 | 0x10;
+
+/// What the first bytes of an image say it is; `None` for none of the kinds with a mark.
+pub(super) fn kind_of(head: &[u8]) -> Option<ImageKind> {
+    let word = |at: usize| {
+        head.get(at..at + 4)
+            .map(|bytes| bytes.iter().rev().fold(0u32, |value, byte| value << 8 | u32::from(*byte)))
+    };
+    if word(EXT_MAGIC_AT).is_some_and(|word| word & 0xFFFF == 0xEF53) {
+        let has_journal = word(EXT_COMPAT_AT)? & EXT_COMPAT_JOURNAL != 0;
+        let is_ext2 = !has_journal && word(EXT_INCOMPAT_AT)? & !EXT2_INCOMPAT == 0;
+        return Some(if is_ext2 { ImageKind::Ext2 } else { ImageKind::Ext4 });
+    }
+    if word(1024) == Some(0xE0F5_E1E2) {
+        return Some(ImageKind::Erofs);
+    }
+    if word(0) == Some(0x7371_7368) {
+        return Some(ImageKind::Squashfs);
+    }
+    is_tar(head).then_some(ImageKind::Tar)
+}
+
+/// Whether a tar header with a right checksum, or the end of an empty archive, stands first.
+fn is_tar(head: &[u8]) -> bool {
+    let Some(header) = head.get(..512) else { return false };
+    if header.iter().all(|byte| *byte == 0) {
+        return true;
+    }
+    let sum: u32 = header
+        .iter()
+        .enumerate()
+        .map(|(at, byte)| if (148..156).contains(&at) { 32 } else { u32::from(*byte) })
+        .sum();
+    let text =
+        header[148..156].split(|byte| *byte == 0 || *byte == b' ').find(|part| !part.is_empty());
+    text.and_then(|digits| std::str::from_utf8(digits).ok())
+        .and_then(|digits| u32::from_str_radix(digits, 8).ok())
+        == Some(sum)
+}
+
+/// Refuses an image whose first bytes are not those of its stated kind.
+///
+/// # Errors
+/// [`StepError::Kind`] with what was found, or the kernel's answer.
+pub(super) fn check_kind(image: &File, kind: ImageKind) -> Result<(), StepError> {
+    let mut head = [0; HEAD_BYTES];
+    let mut filled = 0;
+    while filled < head.len() {
+        match image.read_at(&mut head[filled..], filled as u64)? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    let found = kind_of(&head[..filled]);
+    let fits = match kind {
+        ImageKind::Raw => true,
+        // The ext4 driver mounts every ext2 image, and a packer may call either so.
+        ImageKind::Ext4 => matches!(found, Some(ImageKind::Ext4 | ImageKind::Ext2)),
+        _ => found == Some(kind),
+    };
+    if fits {
+        return Ok(());
+    }
+    let found = found.map_or("no image of a known kind", ImageKind::as_str);
+    Err(StepError::Kind(format!("the manifest says {kind}, the image is {found}; pack it again")))
+}
+
+/// Mounts `image` at `target`: read-only, no setuid, no devices, no access times.
+///
+/// # Errors
+/// [`StepError::Kind`] when the superblock disagrees, [`StepError::Mount`] when nothing works.
+pub(super) fn mount_image(
+    image: &Path,
+    kind: ImageKind,
+    options: &[String],
+    target: &Path,
+) -> Result<(), StepError> {
+    let file = File::open(image)?;
+    check_kind(&file, kind)?;
+    let options = Options::of(kind, options).map_err(StepError::Mount)?;
+    if kind == ImageKind::Erofs {
+        match mount(image, kind, &options, target) {
+            Ok(()) => return Ok(()),
+            // A kernel before 6.12 wants a block device.
+            Err(Errno::NOTBLK) => {}
+            Err(errno) => return Err(StepError::Mount(mount_advice(errno))),
+        }
+    }
+    // Buffered, not direct: the image was written a moment ago, its pages are still in memory.
+    let (device, _open) =
+        attach(&file).map_err(|error| StepError::Mount(format!("no loop device: {error}")))?;
+    // The descriptor stays open until after the mount: the device detaches at its last close.
+    mount(&device, kind, &options, target).map_err(|errno| StepError::Mount(mount_advice(errno)))
+}
+
+/// Flags and data of one mount.
+struct Options {
+    flags: MountFlags,
+    data: CString,
+}
+
+impl Options {
+    /// What every release is mounted with, and what its manifest asks for beside it: only words
+    /// that take rights away or choose how names and attributes are read.
+    fn of(kind: ImageKind, asked: &[String]) -> Result<Self, String> {
+        // SILENT: else each mount of an image with 32-bit times writes a line to the kernel log.
+        let mut flags = MountFlags::RDONLY
+            | MountFlags::NOSUID
+            | MountFlags::NODEV
+            | MountFlags::NOATIME
+            | MountFlags::SILENT;
+        let mut words = Vec::new();
+        if kind == ImageKind::Ext4 {
+            // A journal is never replayed: the bytes on disk are the ones that were verified.
+            words.push("noload");
+        }
+        for word in asked {
+            match word.as_str() {
+                "ro" | "nosuid" | "nodev" | "noatime" | "noload" => {}
+                "noexec" => flags |= MountFlags::NOEXEC,
+                "nosymfollow" => flags |= MountFlags::NOSYMFOLLOW,
+                "acl" | "noacl" | "user_xattr" | "nouser_xattr" => words.push(word),
+                other => return Err(format!("mount option {other:?} is not one that hosts take")),
+            }
+        }
+        let data = CString::new(words.join(",")).map_err(|error| error.to_string())?;
+        Ok(Self { flags, data })
+    }
+}
+
+fn mount(source: &Path, kind: ImageKind, options: &Options, target: &Path) -> Result<(), Errno> {
+    rustix::mount::mount(source, target, kind.as_str(), options.flags, options.data.as_c_str())
+}
+
+fn mount_advice(errno: Errno) -> String {
+    let advice = match errno {
+        Errno::PERM | Errno::ACCESS => "; run fanhost as root, or send a tar or raw release",
+        Errno::NODEV => "; this kernel has no such filesystem, send another image kind",
+        Errno::INVAL | Errno::UCLEAN => "; the kernel log says more",
+        _ => "",
+    };
+    format!("{}{advice}", io::Error::from(errno))
+}
+
+fn attach(image: &File) -> io::Result<(PathBuf, File)> {
+    let control = OpenOptions::new().read(true).write(true).open("/dev/loop-control")?;
+    let mut last = io::Error::from(Errno::BUSY);
+    for _ in 0..LOOP_ATTEMPTS {
+        let path = PathBuf::from(format!("/dev/loop{}", sys::free_loop(&control)?));
+        let device = File::open(&path)?;
+        match sys::configure_loop(&device, image) {
+            Ok(()) => return Ok((path, device)),
+            // Another process took the device between the two calls.
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => last = error,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(last)
+}
+
+/// One line of the mount table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mounted {
+    /// Where.
+    pub target: PathBuf,
+    /// Filesystem type.
+    pub kind: String,
+    /// From what: a device or, for erofs, the image.
+    pub source: PathBuf,
+}
+
+/// The mount table of this thread's namespace.
+///
+/// # Errors
+/// The kernel's answer when /proc is not mounted.
+pub(super) fn mount_table() -> io::Result<Vec<Mounted>> {
+    let text = std::fs::read("/proc/thread-self/mountinfo")?;
+    Ok(text.split(|byte| *byte == b'\n').filter_map(parse_line).collect())
+}
+
+/// proc(5): id, parent, device, root, target, options, optional fields, "-", type, source, options.
+fn parse_line(line: &[u8]) -> Option<Mounted> {
+    let mut fields = line.split(|byte| *byte == b' ');
+    let target = unescape(fields.nth(4)?);
+    let mut after = fields.skip_while(|field| *field != b"-").skip(1);
+    let kind = String::from_utf8_lossy(after.next()?).into_owned();
+    Some(Mounted { target, kind, source: unescape(after.next()?) })
+}
+
+/// The kernel writes space, tab, newline and backslash as three octal digits.
+fn unescape(field: &[u8]) -> PathBuf {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((first, after)) = rest.split_first() {
+        let code = (*first == b'\\')
+            .then(|| after.get(..3))
+            .flatten()
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        bytes.push(code.unwrap_or(*first));
+        rest = if code.is_some() { &after[3..] } else { after };
+    }
+    PathBuf::from(OsString::from_vec(bytes))
+}
+
+/// Loop devices whose file lies under `directory` and which nothing is mounted from here.
+pub(super) fn orphan_loops(directory: &Path) -> Vec<PathBuf> {
+    let mounted = mount_table().unwrap_or_default();
+    let Ok(entries) = std::fs::read_dir("/sys/block") else { return Vec::new() };
+    let devices = entries.filter_map(|entry| {
+        let entry = entry.ok()?;
+        let backing = std::fs::read(entry.path().join("loop/backing_file")).ok()?;
+        let backing = PathBuf::from(OsString::from_vec(backing.trim_ascii_end().to_vec()));
+        backing.starts_with(directory).then(|| Path::new("/dev").join(entry.file_name()))
+    });
+    devices.filter(|device| mounted.iter().all(|mount| &mount.source != device)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_mount_table_is_read_with_its_escapes_and_optional_fields() {
+        let line =
+            b"36 35 98:0 / /srv/a\\040b\\134c ro,nosuid shared:1 master:2 - erofs /x/i.erofs ro";
+        let mounted = parse_line(line).unwrap();
+        assert_eq!(mounted.target, Path::new("/srv/a b\\c"));
+        assert_eq!((mounted.kind.as_str(), mounted.source), ("erofs", "/x/i.erofs".into()));
+        assert_eq!(parse_line(b"36 35 98:0 / /srv"), None);
+        assert_eq!(parse_line(b""), None);
+    }
+
+    #[test]
+    fn kinds_are_told_by_their_superblocks() {
+        let mut head = vec![0; HEAD_BYTES];
+        assert_eq!(kind_of(&head), Some(ImageKind::Tar), "zeros are an empty tar");
+        head[..4].copy_from_slice(b"hsqs");
+        assert_eq!(kind_of(&head), Some(ImageKind::Squashfs));
+        head[1024..1028].copy_from_slice(&[0xE2, 0xE1, 0xF5, 0xE0]);
+        assert_eq!(kind_of(&head), Some(ImageKind::Erofs));
+        head[EXT_MAGIC_AT..EXT_MAGIC_AT + 2].copy_from_slice(&[0x53, 0xEF]);
+        assert_eq!(kind_of(&head), Some(ImageKind::Ext2));
+        head[EXT_COMPAT_AT] = 4;
+        assert_eq!(kind_of(&head), Some(ImageKind::Ext4), "a journal");
+        head[EXT_COMPAT_AT] = 0;
+        head[EXT_INCOMPAT_AT] = 0x42;
+        assert_eq!(kind_of(&head), Some(ImageKind::Ext4), "extents");
+        assert_eq!(kind_of(b"hs"), None);
+        assert_eq!(kind_of(&[7; 4096]), None);
+    }
+}

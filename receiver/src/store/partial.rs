@@ -1,0 +1,433 @@
+//! An image that is being received: verified frames go to their place, a journal remembers them.
+//!
+//! Not here: decoding (frames come verified and decompressed) and what happens to the finished
+//! image. Invariant: a frame counts as held only after its bytes were written, or were found on
+//! disk and hashed again; the image gets its final name only after it was read back whole, its
+//! digest was right and fsync succeeded. After a failed fsync the file is discarded: the kernel
+//! may have dropped the dirty pages and would report success the next time.
+
+#![expect(clippy::disallowed_methods, reason = "opens the unfinished image to read it back")]
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, JoinHandle};
+
+use common::bundle::{Chunk, Frame, FrameKind, Preamble};
+use common::digest::Digest;
+use common::id::{FrameIndex, ImageKind};
+use common::wire::Fault;
+use rustix::fs::{FlockOperation, SeekFrom};
+use rustix::io::Errno;
+
+use super::error::{StepError, StoreError};
+use super::journal::{self, Claims};
+use super::layout::Layout;
+use super::limits::{DEPTH_DEFAULT, ENTRIES_DEFAULT, READ_BYTES};
+use super::prefix::Prefix;
+use super::step::{Bounds, Step};
+use super::world::{With, World};
+
+/// A finished image under its final name: read back, digest right, durable.
+#[derive(Debug)]
+pub struct VerifiedImage {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its kind.
+    pub kind: ImageKind,
+    /// Its final name.
+    pub path: PathBuf,
+    /// The tree unpacked from it, complete but not durable yet; only for a tar.
+    pub tree: Option<PathBuf>,
+}
+
+/// An image that is being received.
+#[derive(Debug)]
+pub struct Partial {
+    world: Arc<dyn World>,
+    layout: Layout,
+    preamble: Arc<Preamble>,
+    file: File,
+    journal: File,
+    held: Mutex<Held>,
+    prefix: Arc<Prefix>,
+    unpacker: Option<JoinHandle<Result<(), StepError>>>,
+}
+
+/// Which frames are held.
+#[derive(Debug)]
+struct Held {
+    frames: Vec<bool>,
+    missing: usize,
+    /// The first frame that is missing: everything before it is the verified prefix.
+    next: usize,
+}
+
+impl Partial {
+    /// Opens or creates the unfinished image of `preamble`, hashes again what an earlier attempt
+    /// claims, allocates the rest, and for a tar starts unpacking what is there.
+    pub(super) fn begin(
+        world: Arc<dyn World>,
+        layout: Layout,
+        preamble: Arc<Preamble>,
+    ) -> Result<Self, StoreError> {
+        let image = &preamble.manifest.image;
+        let (part, path) = (layout.part(&image.digest), layout.journal(&image.digest));
+        let do_step = |step: &Step| {
+            world.apply(step, With::Nothing).map_err(|error| StoreError::of_step(step, error))
+        };
+        let is_new = !is_resumable(&preamble, &part)?;
+        if is_new {
+            do_step(&Step::Remove { path: path.clone() })?;
+            do_step(&Step::Remove { path: part.clone() })?;
+        }
+        let allocate =
+            Step::Allocate { path: part.clone(), bytes: image.bytes, ranges: ranges(&preamble) };
+        if let Err(error) = do_step(&allocate) {
+            // What was begun before may still be finished once there is space; an empty file not.
+            if is_new {
+                clean(&*world, &Step::Remove { path: part });
+            }
+            return Err(error);
+        }
+        let file = open_alone(&part)?;
+        let written = std::fs::read(&path).unwrap_or_default();
+        let claims = Claims::parse(&written, &image.digest, image.bytes);
+        let header = journal::header(&image.digest, image.bytes);
+        do_step(&Step::OpenJournal { path: path.clone(), header, bytes: claims.whole_bytes })?;
+        let journal = OpenOptions::new().append(true).open(&path);
+        let journal = journal.map_err(|error| StoreError::of_read(path.display(), &error))?;
+        let held = Held::check(&preamble, &file, &claims)
+            .map_err(|error| StoreError::of_read(part.display(), &error))?;
+        let mut partial = Self {
+            world,
+            layout,
+            file,
+            journal,
+            held: Mutex::new(held),
+            prefix: Arc::new(Prefix::default()),
+            unpacker: None,
+            preamble,
+        };
+        partial.prefix.advance(partial.verified_bytes(&partial.lock()));
+        partial.start_unpacker()?;
+        Ok(partial)
+    }
+
+    /// The frames that are held already; gaps are held from the start.
+    pub fn held(&self) -> Vec<FrameIndex> {
+        let held = self.lock();
+        let indices = (0..).zip(&held.frames).filter(|(_, is_held)| **is_held);
+        indices.map(|(index, _)| FrameIndex(index)).collect()
+    }
+
+    /// Whether every frame is held.
+    pub fn is_complete(&self) -> bool {
+        self.lock().missing == 0
+    }
+
+    /// Puts a verified, decompressed frame in its place; empty for a frame of zeros. Several
+    /// threads may call it at once, also for the same frame.
+    ///
+    /// # Errors
+    /// When the disk refuses; the frame is then not held and may be written again.
+    ///
+    /// # Panics
+    /// When the plan has no such frame or `raw` is not of its length.
+    pub fn write_frame(&self, index: FrameIndex, raw: &[u8]) -> Result<(), StoreError> {
+        let frame = self.preamble.plan.frame(index).expect("the caller decoded it from this plan");
+        let range = range_of(&self.preamble, frame);
+        if frame.kind != FrameKind::Zero {
+            assert_eq!(raw.len() as u64, range.end - range.start, "a decoded frame has its length");
+            self.write(&range, raw)?;
+        }
+        let mut held = self.lock();
+        held.hold(index.0 as usize);
+        self.prefix.advance(self.verified_bytes(&held));
+        Ok(())
+    }
+
+    fn write(&self, range: &Range<u64>, raw: &[u8]) -> Result<(), StoreError> {
+        let digest = &self.preamble.manifest.image.digest;
+        let (offset, bytes) = (range.start, range.end - range.start);
+        let write = Step::Write { path: self.layout.part(digest), offset, bytes };
+        self.apply(&write, With::Bytes(&self.file, raw))?;
+        let claim = Step::Claim { path: self.layout.journal(digest), offset, bytes };
+        self.apply(&claim, With::Bytes(&self.journal, &journal::record(offset, bytes)))
+    }
+
+    /// Reads the whole image back, makes it durable and gives it its final name; for a tar, also
+    /// waits until it is unpacked.
+    ///
+    /// # Errors
+    /// When frames are missing, the image is not the one that the manifest names, the disk
+    /// refuses, or the archive holds something that is never unpacked.
+    pub fn finish(mut self) -> Result<VerifiedImage, StoreError> {
+        if !self.is_complete() {
+            let missing = self.lock().missing;
+            let line = format!("the image was finished with {missing} frames missing");
+            return Err(StoreError::new(Fault::Internal, line));
+        }
+        let path = self.settle()?;
+        let tree = self.join_unpacker(&path)?;
+        let image = &self.preamble.manifest.image;
+        Ok(VerifiedImage { digest: image.digest, kind: image.kind, path, tree })
+    }
+
+    /// The image under its final name.
+    fn settle(&self) -> Result<PathBuf, StoreError> {
+        let image = &self.preamble.manifest.image;
+        let part = self.layout.part(&image.digest);
+        let found = digest_of(&self.file, image.bytes)
+            .map_err(|error| StoreError::of_read(part.display(), &error))?;
+        if found != image.digest {
+            self.discard();
+            let line = format!(
+                "{}: its digest is {}, the manifest says {}; it was removed, check this disk",
+                part.display(),
+                found.short(),
+                image.digest.short()
+            );
+            return Err(StoreError::new(Fault::VerifyFailed, line));
+        }
+        let path = self.layout.image(&image.digest, image.kind);
+        self.apply(&Step::SetMode { path: part.clone(), mode: 0o400 }, With::Nothing)?;
+        let sync = Step::Sync { path: part.clone() };
+        if let Err(error) = self.apply(&sync, With::File(&self.file)) {
+            self.discard();
+            return Err(error);
+        }
+        self.apply(&Step::Rename { from: part, to: path.clone() }, With::Nothing)?;
+        self.apply(&Step::Sync { path: self.layout.images() }, With::Nothing)?;
+        let journal = self.layout.journal(&image.digest);
+        self.apply(&Step::Remove { path: journal }, With::Nothing)?;
+        Ok(path)
+    }
+
+    fn discard(&self) {
+        let digest = &self.preamble.manifest.image.digest;
+        clean(&*self.world, &Step::Remove { path: self.layout.journal(digest) });
+        clean(&*self.world, &Step::Remove { path: self.layout.part(digest) });
+    }
+
+    fn start_unpacker(&mut self) -> Result<(), StoreError> {
+        let image = &self.preamble.manifest.image;
+        if image.kind != ImageKind::Tar {
+            return Ok(());
+        }
+        let tree = self.layout.tree(&self.preamble.release());
+        self.apply(&Step::RemoveTree { path: tree.clone() }, With::Nothing)?;
+        let step = unpack_step(&self.preamble, self.layout.part(&image.digest), tree);
+        let (world, prefix) = (Arc::clone(&self.world), Arc::clone(&self.prefix));
+        let file = self.file.try_clone();
+        let file = file.map_err(|error| StoreError::of_read(image.digest, &error))?;
+        let unpacker = Builder::new().name("unpack".into());
+        let unpacker = unpacker.spawn(move || world.apply(&step, With::Growing(&file, &prefix)));
+        self.unpacker = Some(unpacker.map_err(|error| {
+            StoreError::new(Fault::Internal, format!("cannot start a thread: {error}"))
+        })?);
+        Ok(())
+    }
+
+    fn join_unpacker(&mut self, image: &Path) -> Result<Option<PathBuf>, StoreError> {
+        let Some(unpacker) = self.unpacker.take() else { return Ok(None) };
+        let tree = self.layout.tree(&self.preamble.release());
+        let result = unpacker.join().expect("the unpacker reports its failures");
+        let Err(error) = result else { return Ok(Some(tree)) };
+        clean(&*self.world, &Step::RemoveTree { path: tree.clone() });
+        if matches!(error, StepError::Refused(_)) {
+            // It will be refused again; an image that is kept would be taken for a good one.
+            clean(&*self.world, &Step::Remove { path: image.to_path_buf() });
+        }
+        let step = unpack_step(&self.preamble, image.to_path_buf(), tree);
+        Err(StoreError::of_step(&step, error))
+    }
+
+    fn verified_bytes(&self, held: &Held) -> u64 {
+        let next = u32::try_from(held.next).expect("frames are counted in 32 bits");
+        match self.preamble.plan.frame(FrameIndex(next)) {
+            Some(frame) => self.preamble.chunks.offset(frame.first_chunk),
+            None => self.preamble.manifest.image.bytes,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn apply(&self, step: &Step, with: With<'_>) -> Result<(), StoreError> {
+        self.world.apply(step, with).map_err(|error| StoreError::of_step(step, error))
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        self.prefix.abandon();
+        if let Some(unpacker) = self.unpacker.take() {
+            // Its tree is removed by whoever begins this release again, or by the next start.
+            let _ = unpacker.join();
+        }
+    }
+}
+
+impl Held {
+    /// Nothing held of `count` frames.
+    fn none(count: u32) -> Self {
+        Self { frames: vec![false; count as usize], missing: count as usize, next: 0 }
+    }
+
+    fn hold(&mut self, index: usize) {
+        if !std::mem::replace(&mut self.frames[index], true) {
+            self.missing -= 1;
+        }
+        while self.frames.get(self.next) == Some(&true) {
+            self.next += 1;
+        }
+    }
+
+    /// The frames whose bytes are on disk, by their digests and not by their claims.
+    fn check(preamble: &Preamble, file: &File, claims: &Claims) -> io::Result<Self> {
+        let mut held = Self::none(preamble.plan.len());
+        let mut buffer = vec![0; READ_BYTES];
+        for (index, frame) in preamble.plan.iter().enumerate() {
+            let range = range_of(preamble, frame);
+            let is_held = match frame.kind {
+                FrameKind::Zero => true,
+                _ if claims.covers(&range) => {
+                    let chunks = preamble.chunks.range(frame.first_chunk, frame.chunk_count);
+                    has_chunks(file, range.start, chunks.unwrap_or_default(), &mut buffer)?
+                }
+                _ => false,
+            };
+            if is_held {
+                held.hold(index);
+            }
+        }
+        Ok(held)
+    }
+}
+
+/// The bytes of the image that a frame holds.
+fn range_of(preamble: &Preamble, frame: &Frame) -> Range<u64> {
+    preamble.chunks.offset(frame.first_chunk)..preamble.chunks.offset(frame.end_chunk())
+}
+
+/// Where an image has data; between them lie gaps, which stay holes.
+pub(super) fn ranges(preamble: &Preamble) -> Vec<Range<u64>> {
+    let mut out: Vec<Range<u64>> = Vec::new();
+    for frame in preamble.plan.iter().filter(|frame| frame.kind != FrameKind::Zero) {
+        let range = range_of(preamble, frame);
+        match out.last_mut() {
+            Some(last) if last.end == range.start => last.end = range.end,
+            _ => out.push(range),
+        }
+    }
+    out
+}
+
+/// How to unpack the image of `preamble`, lying at `image`, into `tree`.
+pub(super) fn unpack_step(preamble: &Preamble, image: PathBuf, tree: PathBuf) -> Step {
+    let facts = &preamble.manifest.image;
+    let bounds = match &preamble.manifest.unpack {
+        Some(limits) => {
+            Bounds { entries: limits.entries, bytes: limits.bytes, depth: limits.depth }
+        }
+        None => Bounds { entries: ENTRIES_DEFAULT, bytes: facts.bytes, depth: DEPTH_DEFAULT },
+    };
+    Step::Unpack { image, bytes: facts.bytes, tree, bounds }
+}
+
+/// Does a step that cleans up after a failure; when it fails too, the first failure counts and
+/// the next start cleans up.
+pub(super) fn clean(world: &dyn World, step: &Step) {
+    if let Err(error) = world.apply(step, With::Nothing) {
+        tracing::warn!("cannot {step}: {error}");
+    }
+}
+
+/// Whether `part` is there and can be what is left of this image: it has the image's length and
+/// holds nothing where the image has gaps.
+fn is_resumable(preamble: &Preamble, part: &Path) -> Result<bool, StoreError> {
+    if !part.exists() {
+        return Ok(false);
+    }
+    let file = open_alone(part)?;
+    let check = || {
+        let mut buffer = vec![0; READ_BYTES];
+        let mut is_good = file.metadata()?.len() == preamble.manifest.image.bytes;
+        for frame in preamble.plan.iter().filter(|frame| frame.kind == FrameKind::Zero) {
+            is_good = is_good && is_zero(&file, range_of(preamble, frame), &mut buffer)?;
+        }
+        Ok(is_good)
+    };
+    check().map_err(|error| StoreError::of_read(part.display(), &error))
+}
+
+/// Opens an unfinished image that nobody else in any process is receiving.
+fn open_alone(part: &Path) -> Result<File, StoreError> {
+    let file = OpenOptions::new().read(true).write(true).open(part);
+    let file = file.map_err(|error| StoreError::of_read(part.display(), &error))?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(Errno::WOULDBLOCK) => {
+            let line = format!("{} is being received already", part.display());
+            Err(StoreError::busy(line))
+        }
+        Err(errno) => Err(StoreError::of_read(part.display(), &errno.into())),
+    }
+}
+
+/// Whether the bytes from `offset` on are these chunks.
+fn has_chunks(file: &File, offset: u64, chunks: &[Chunk], buffer: &mut [u8]) -> io::Result<bool> {
+    let mut at = offset;
+    for chunk in chunks {
+        let bytes = &mut buffer[..chunk.bytes as usize];
+        file.read_exact_at(bytes, at)?;
+        if Digest::of(bytes) != chunk.digest {
+            return Ok(false);
+        }
+        at += u64::from(chunk.bytes);
+    }
+    Ok(true)
+}
+
+/// Whether a range reads as zeros. Holes are skipped without being read.
+fn is_zero(file: &File, range: Range<u64>, buffer: &mut [u8]) -> io::Result<bool> {
+    let mut at = range.start;
+    while at < range.end {
+        at = match rustix::fs::seek(file, SeekFrom::Data(at)) {
+            Ok(data) => data,
+            Err(Errno::NXIO) => return Ok(true),
+            Err(errno) => return Err(errno.into()),
+        };
+        if at >= range.end {
+            break;
+        }
+        let left = usize::try_from(range.end - at).unwrap_or(usize::MAX);
+        let bytes = &mut buffer[..left.min(READ_BYTES)];
+        file.read_exact_at(bytes, at)?;
+        if bytes.iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        at += bytes.len() as u64;
+    }
+    Ok(true)
+}
+
+/// Digest of a file's first `bytes`, read back.
+pub(super) fn digest_of(file: &File, bytes: u64) -> io::Result<Digest> {
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; READ_BYTES];
+    let mut at = 0;
+    while at < bytes {
+        let left = usize::try_from(bytes - at).unwrap_or(usize::MAX);
+        let part = &mut buffer[..left.min(READ_BYTES)];
+        file.read_exact_at(part, at)?;
+        hasher.update(part);
+        at += part.len() as u64;
+    }
+    Ok(hasher.finalize().into())
+}

@@ -1,0 +1,184 @@
+//! What a start finds after a crash, a power cut or a reboot, and how it is put right.
+//!
+//! Not here: the unfinished image itself, which is checked when somebody begins it again.
+//! Invariant: whatever step was the last one done, after [`App::reconcile`] nothing half remains
+//! under any name that services or a later session look at, and `current` resolves if it did.
+
+#![expect(clippy::disallowed_methods, reason = "lists directories and reads the clock")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use common::id::AppName;
+use common::wire::Fault;
+
+use super::app::{App, Known, read_current, temporary};
+use super::error::StoreError;
+use super::layout::{Layout, PREPARED_LINK};
+use super::limits::ORPHAN_AGE;
+use super::mount::orphan_loops;
+use super::step::Step;
+
+impl App {
+    /// Makes the app's directories, removes what a crash left, mounts what a reboot unmounted;
+    /// lines about what stays wrong.
+    pub(super) fn reconcile(&self, store: &Path) -> Result<Vec<String>, StoreError> {
+        self.make_directories(store)?;
+        self.remove_half()?;
+        let (all, damaged) = self.all_known()?;
+        let mut lines: Vec<_> = damaged.iter().map(StoreError::to_string).collect();
+        let all = self.remove_orphans(all, damaged.is_empty())?;
+        for device in orphan_loops(&self.layout.images()) {
+            lines.extend(self.apply(Step::Detach { device }).err().map(|error| error.to_string()));
+        }
+        lines.extend(self.mount_all(&all)?);
+        lines.extend(self.follow_link(&all)?);
+        Ok(lines)
+    }
+
+    fn make_directories(&self, store: &Path) -> Result<(), StoreError> {
+        // Where services look below the store, they must be able to pass through it, not list it.
+        let mode = if self.config.root.starts_with(store) { 0o711 } else { 0o700 };
+        self.apply(Step::MakeDirectory { path: self.layout.directory().to_path_buf(), mode })?;
+        let private = [self.layout.incoming(), self.layout.images(), self.layout.manifests()];
+        let public = [self.layout.root().to_path_buf(), self.layout.releases()];
+        for path in public {
+            self.apply(Step::MakeDirectory { path, mode: 0o755 })?;
+        }
+        for path in private.into_iter().chain([self.layout.unpacking()]) {
+            self.apply(Step::MakeDirectory { path, mode: 0o700 })?;
+        }
+        Ok(())
+    }
+
+    /// Half trees, prepared links, files under temporary names.
+    fn remove_half(&self) -> Result<(), StoreError> {
+        for path in list(&self.layout.unpacking())? {
+            self.apply(Step::RemoveTree { path })?;
+        }
+        for path in list(self.layout.root())? {
+            if file_name(&path).starts_with(PREPARED_LINK) {
+                self.apply(Step::Remove { path })?;
+            }
+        }
+        let mut temporaries = list(&self.layout.manifests())?;
+        temporaries.retain(|path| file_name(path).ends_with(".new"));
+        temporaries.push(temporary(&self.layout.state()));
+        for path in temporaries.into_iter().filter(|path| path.exists()) {
+            self.apply(Step::Remove { path })?;
+        }
+        Ok(())
+    }
+
+    /// What belongs to nothing any more; the releases that are left.
+    fn remove_orphans(
+        &self,
+        all: Vec<Known>,
+        may_remove_images: bool,
+    ) -> Result<Vec<Known>, StoreError> {
+        for path in list(&self.layout.incoming())? {
+            let is_lonely = path.extension().is_some_and(|extension| extension == "journal")
+                && !path.with_extension("part").exists();
+            if is_lonely || is_old(&path) {
+                self.apply(Step::Remove { path })?;
+            }
+        }
+        let (all, gone): (Vec<_>, Vec<_>) = all.into_iter().partition(|known| {
+            let image = &known.manifest.image;
+            self.layout.release(&known.id, &known.manifest.label).exists()
+                || self.layout.image(&image.digest, image.kind).exists()
+        });
+        for known in gone {
+            self.apply(Step::Remove { path: self.layout.signatures(&known.id) })?;
+            self.apply(Step::Remove { path: self.layout.manifest(&known.id) })?;
+        }
+        let named: BTreeSet<PathBuf> = all
+            .iter()
+            .map(|known| &known.manifest.image)
+            .map(|image| self.layout.image(&image.digest, image.kind))
+            .collect();
+        // A verified image without a release was finished just before the crash: its sender may
+        // come back for it.
+        for path in list(&self.layout.images())? {
+            if may_remove_images && !named.contains(&path) && is_old(&path) {
+                self.apply(Step::Remove { path })?;
+            }
+        }
+        Ok(all)
+    }
+
+    /// Mounts every staged release that a reboot unmounted, the current one first.
+    fn mount_all(&self, all: &[Known]) -> Result<Vec<String>, StoreError> {
+        let current = self.lock().current;
+        let mut lines = Vec::new();
+        let mut order: Vec<&Known> = all.iter().collect();
+        order.sort_by_key(|known| Some(known.id) != current);
+        for known in order {
+            let target = self.layout.release(&known.id, &known.manifest.label);
+            let is_due = known.manifest.image.kind.is_mounted() && target.is_dir();
+            if is_due && !self.is_mounted(&target)? {
+                lines.extend(self.mount(known).err().map(|error| error.to_string()));
+            }
+        }
+        Ok(lines)
+    }
+
+    /// After a crash between the switch and the state file, the link is right.
+    fn follow_link(&self, all: &[Known]) -> Result<Vec<String>, StoreError> {
+        let mut state = self.lock();
+        let link = match read_current(&self.layout) {
+            Ok(link) => link,
+            // Said at every start; refused when somebody wants to switch.
+            Err(error) if error.fault() == Fault::SwitchFailed => {
+                return Ok(vec![error.to_string()]);
+            }
+            Err(error) => return Err(error),
+        };
+        let mut next = state.clone();
+        next.root.clone_from(&self.config.root);
+        let mut lines = Vec::new();
+        if let Some(link) = link {
+            let is_target =
+                |known: &&Known| Layout::link_text(&known.id, &known.manifest.label) == link;
+            match all.iter().find(is_target) {
+                Some(known) => next.switch_to(known.id),
+                None => lines.push(foreign_link(&self.config.app, &self.layout, &link)),
+            }
+        } else {
+            next.current = None;
+        }
+        if next != *state || !self.layout.state().exists() {
+            self.save_state(&next)?;
+            *state = next;
+        }
+        Ok(lines)
+    }
+}
+
+fn foreign_link(app: &AppName, layout: &Layout, link: &Path) -> String {
+    format!(
+        "{app}: {} points at {}, which is no release of this store",
+        layout.current().display(),
+        link.display()
+    )
+}
+
+fn file_name(path: &Path) -> std::borrow::Cow<'_, str> {
+    path.file_name().unwrap_or_default().to_string_lossy()
+}
+
+/// The entries of a directory in a fixed order.
+fn list(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let read = || std::fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect();
+    let entries: std::io::Result<Vec<PathBuf>> = read();
+    let mut entries = entries.map_err(|error| StoreError::of_read(directory.display(), &error))?;
+    entries.sort();
+    Ok(entries)
+}
+
+fn is_old(path: &Path) -> bool {
+    let modified = std::fs::symlink_metadata(path).and_then(|metadata| metadata.modified());
+    let age = modified.ok().and_then(|modified| SystemTime::now().duration_since(modified).ok());
+    age.is_some_and(|age| age > ORPHAN_AGE)
+}

@@ -1,0 +1,160 @@
+//! Staging: a verified image becomes a release beside the active one.
+//!
+//! Not here: the switch. Invariant: a name under `releases` is a complete verified release from
+//! the moment it exists, or a mount point that is empty and that nobody may enter.
+
+#![expect(clippy::disallowed_methods, reason = "opens the image that is unpacked")]
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use common::bundle::Preamble;
+use common::id::{ImageKind, ReleaseId};
+use common::wire::Fault;
+
+use super::app::{App, Known};
+use super::error::StoreError;
+use super::partial::{VerifiedImage, clean, unpack_step};
+use super::prefix::Prefix;
+use super::step::Step;
+use super::world::With;
+
+/// A release that services could use now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Staged {
+    /// Which.
+    pub release: ReleaseId,
+    /// Where it lies.
+    pub path: PathBuf,
+}
+
+impl App {
+    /// Makes a release of a verified image.
+    pub(super) fn stage(
+        &self,
+        preamble: &Preamble,
+        image: &VerifiedImage,
+    ) -> Result<Staged, StoreError> {
+        let state = self.lock();
+        let known = Known { id: preamble.release(), manifest: preamble.manifest.clone() };
+        let path = self.layout.release(&known.id, &known.manifest.label);
+        let staged = Staged { release: known.id, path: path.clone() };
+        self.admit(&state, &known.manifest, &known.id)?;
+        let is_known = self.known(&known.id)?.is_some();
+        if is_known && self.is_staged(&known)? {
+            if let Some(tree) = &image.tree {
+                clean(&*self.world, &Step::RemoveTree { path: tree.clone() });
+            }
+            return Ok(staged);
+        }
+        if !is_known {
+            if path.exists() {
+                let line = format!("{} exists and is not of fanhost: remove it", path.display());
+                return Err(StoreError::new(Fault::DiskFailed, line));
+            }
+            self.save_manifest(preamble, &known.id)?;
+        }
+        match known.manifest.image.kind {
+            ImageKind::Tar => self.stage_tree(preamble, image, &path)?,
+            ImageKind::Raw => self.stage_raw(&known.id, image, &path)?,
+            _ => self.stage_mount(&known, &path)?,
+        }
+        Ok(staged)
+    }
+
+    fn save_manifest(&self, preamble: &Preamble, id: &ReleaseId) -> Result<(), StoreError> {
+        if !preamble.signatures.is_empty() {
+            self.save(&self.layout.signatures(id), preamble.signatures.clone())?;
+        }
+        self.save(&self.layout.manifest(id), preamble.manifest_bytes.clone())
+    }
+
+    fn stage_tree(
+        &self,
+        preamble: &Preamble,
+        image: &VerifiedImage,
+        path: &Path,
+    ) -> Result<(), StoreError> {
+        let tree = match &image.tree {
+            Some(tree) => tree.clone(),
+            None => self.unpack_held(preamble, image)?,
+        };
+        self.apply(Step::SyncTree { path: tree.clone() })?;
+        self.publish(&tree, path)
+    }
+
+    fn unpack_held(
+        &self,
+        preamble: &Preamble,
+        image: &VerifiedImage,
+    ) -> Result<PathBuf, StoreError> {
+        let tree = self.layout.tree(&preamble.release());
+        self.apply(Step::RemoveTree { path: tree.clone() })?;
+        let step = unpack_step(preamble, image.path.clone(), tree.clone());
+        let file = File::open(&image.path)
+            .map_err(|error| StoreError::of_read(image.path.display(), &error))?;
+        let prefix = Prefix::complete(preamble.manifest.image.bytes).into();
+        self.world.apply(&step, With::Growing(&file, &prefix)).map_err(|error| {
+            clean(&*self.world, &Step::RemoveTree { path: tree.clone() });
+            StoreError::of_step(&step, error)
+        })?;
+        Ok(tree)
+    }
+
+    fn stage_raw(
+        &self,
+        id: &ReleaseId,
+        image: &VerifiedImage,
+        path: &Path,
+    ) -> Result<(), StoreError> {
+        let tree = self.layout.tree(id);
+        let file = tree.join(self.layout.raw_name());
+        self.apply(Step::RemoveTree { path: tree.clone() })?;
+        self.apply(Step::MakeDirectory { path: tree.clone(), mode: 0o755 })?;
+        self.apply(Step::Place { image: image.path.clone(), path: file.clone() })?;
+        // Services read it; where it is a hard link, the image in the store gets this mode too,
+        // and stays hidden by the store's own directories.
+        self.apply(Step::SetMode { path: file.clone(), mode: 0o444 })?;
+        self.apply(Step::Sync { path: file })?;
+        self.apply(Step::Sync { path: tree.clone() })?;
+        self.publish(&tree, path)
+    }
+
+    /// A complete durable tree gets its final name.
+    fn publish(&self, tree: &Path, path: &Path) -> Result<(), StoreError> {
+        self.apply(Step::Rename { from: tree.to_path_buf(), to: path.to_path_buf() })?;
+        self.apply(Step::Sync { path: self.layout.releases() })
+    }
+
+    fn stage_mount(&self, known: &Known, path: &Path) -> Result<(), StoreError> {
+        // Without the mount, after a reboot say, nobody may take the empty directory for a release.
+        self.apply(Step::MakeDirectory { path: path.to_path_buf(), mode: 0 })?;
+        self.apply(Step::Sync { path: self.layout.releases() })?;
+        self.mount(known).inspect_err(|error| {
+            clean(&*self.world, &Step::Remove { path: path.to_path_buf() });
+            if error.fault() == Fault::VerifyFailed {
+                self.forget(known);
+            }
+        })
+    }
+
+    /// Mounts a release whose image and mount point are there.
+    pub(super) fn mount(&self, known: &Known) -> Result<(), StoreError> {
+        let image = &known.manifest.image;
+        self.apply(Step::Mount {
+            image: self.layout.image(&image.digest, image.kind),
+            kind: image.kind,
+            options: known.manifest.mount_options.clone(),
+            target: self.layout.release(&known.id, &known.manifest.label),
+        })
+    }
+
+    /// Removes what would be taken for a good image another time.
+    fn forget(&self, known: &Known) {
+        let image = &known.manifest.image;
+        let image = self.layout.image(&image.digest, image.kind);
+        for path in [image, self.layout.signatures(&known.id), self.layout.manifest(&known.id)] {
+            clean(&*self.world, &Step::Remove { path });
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Releases, worlds and places for the store's tests.
+
+#![expect(clippy::disallowed_methods, reason = "tests ask the environment and read files")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use common::bundle::{
+    CODEC, Chunk, ChunkTable, FORMAT_VERSION, Frame, FrameKind, FrameTable, ImageFacts, Manifest,
+    Preamble, TableFacts, UnpackLimits,
+};
+use common::digest::Digest;
+use common::id::{AppName, ChunkIndex, FrameIndex, ImageKind, ReleaseId};
+
+use crate::store::unpack::archive::{Entry, archive};
+use crate::store::{AppConfig, Partial, Store, StoreError, SystemWorld, VerifiedImage, World};
+
+/// Length of a chunk here.
+pub(in crate::store) const CHUNK_BYTES: usize = 16 << 10;
+/// Chunks of a frame here.
+const FRAME_CHUNKS: usize = 4;
+
+/// Whether this test runs as root; without it, it is skipped with a line, or fails in CI.
+pub(in crate::store) fn is_root(test: &str) -> bool {
+    if rustix::process::geteuid().is_root() {
+        return true;
+    }
+    skip(test, "needs root");
+    false
+}
+
+/// Says that a test is skipped; a CI that skips tests lies, so there it fails.
+pub(in crate::store) fn skip(test: &str, why: &str) {
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{test} {why}, and CI skips nothing");
+    eprintln!("SKIPPED: {test} {why}");
+}
+
+/// A release with its image, as a session would bring it.
+#[derive(Debug, Clone)]
+pub(in crate::store) struct Release {
+    pub(in crate::store) preamble: Arc<Preamble>,
+    pub(in crate::store) image: Vec<u8>,
+}
+
+pub(in crate::store) fn shop() -> AppName {
+    "shop".parse().unwrap()
+}
+
+impl Release {
+    /// The release `v<sequence>` of the shop.
+    pub(in crate::store) fn new(kind: ImageKind, sequence: u64, image: Vec<u8>) -> Self {
+        Self::changed(kind, sequence, image, |_| {})
+    }
+
+    /// The same with another word in its manifest.
+    pub(in crate::store) fn changed(
+        kind: ImageKind,
+        sequence: u64,
+        image: Vec<u8>,
+        change: impl FnOnce(&mut Manifest),
+    ) -> Self {
+        let chunks = cut(&image);
+        let plan = plan(&chunks);
+        let table = |bytes: &[u8], count| TableFacts {
+            digest: Digest::of(bytes),
+            bytes: bytes.len() as u64,
+            count,
+        };
+        let limits = UnpackLimits { entries: 10_000, bytes: image.len() as u64, depth: 8 };
+        let mut manifest = Manifest {
+            format: FORMAT_VERSION,
+            app: shop(),
+            label: format!("v{sequence}").parse().unwrap(),
+            epoch: 0,
+            sequence,
+            created: 1_700_000_000,
+            expires: None,
+            image: ImageFacts { kind, bytes: image.len() as u64, digest: Digest::of(&image) },
+            chunk_table: table(&chunks.emit(), chunks.len()),
+            frame_table: table(&plan.emit(), plan.len()),
+            codec: CODEC.into(),
+            mount_options: Vec::new(),
+            unpack: (kind == ImageKind::Tar).then_some(limits),
+            critical: Vec::new(),
+        };
+        change(&mut manifest);
+        let manifest_bytes = manifest.to_json();
+        let preamble = Preamble { manifest, manifest_bytes, signatures: Vec::new(), chunks, plan };
+        Self { preamble: Arc::new(preamble), image }
+    }
+
+    /// A raw release whose content is told by its sequence: data, a gap, data.
+    pub(in crate::store) fn raw(sequence: u64) -> Self {
+        let mut image = content(sequence, 10 * CHUNK_BYTES);
+        image.extend(vec![0; 6 * CHUNK_BYTES]);
+        image.extend(content(sequence + 1000, 3 * CHUNK_BYTES + 5));
+        Self::new(ImageKind::Raw, sequence, image)
+    }
+
+    /// A tar release: a file that says its sequence, and some more.
+    pub(in crate::store) fn tar(sequence: u64) -> Self {
+        let mut entries = vec![
+            Entry::directory("./"),
+            Entry::file("version", format!("{sequence}").as_bytes()),
+            Entry::symlink("link", "version"),
+        ];
+        for number in 0..20 {
+            let data = content(sequence * 100 + number, 9000);
+            entries.push(Entry::file(&format!("directory/file{number}"), &data));
+        }
+        Self::new(ImageKind::Tar, sequence, archive(&entries))
+    }
+
+    pub(in crate::store) fn id(&self) -> ReleaseId {
+        self.preamble.release()
+    }
+
+    pub(in crate::store) fn directory_name(&self) -> String {
+        self.id().directory_name(&self.preamble.manifest.label)
+    }
+
+    /// The decoded bytes of a frame; nothing for a gap.
+    pub(in crate::store) fn frame(&self, index: FrameIndex) -> &[u8] {
+        let frame = self.preamble.plan.frame(index).unwrap();
+        if frame.kind == FrameKind::Zero {
+            return &[];
+        }
+        let chunks = &self.preamble.chunks;
+        let at = |chunk| usize::try_from(chunks.offset(chunk)).unwrap();
+        &self.image[at(frame.first_chunk)..at(frame.end_chunk())]
+    }
+
+    pub(in crate::store) fn frames(&self) -> impl Iterator<Item = FrameIndex> + use<> {
+        (0..self.preamble.plan.len()).map(FrameIndex)
+    }
+
+    /// Writes every frame that is not held.
+    pub(in crate::store) fn fill(&self, partial: &Partial) -> Result<(), StoreError> {
+        let held = partial.held();
+        let missing = self.frames().filter(|frame| !held.contains(frame));
+        missing.into_iter().try_for_each(|frame| partial.write_frame(frame, self.frame(frame)))
+    }
+
+    pub(in crate::store) fn receive(&self, store: &Store) -> Result<VerifiedImage, StoreError> {
+        store.check(&shop(), &self.preamble)?;
+        let partial = store.begin(&shop(), Arc::clone(&self.preamble))?;
+        self.fill(&partial)?;
+        partial.finish()
+    }
+
+    /// Receives, stages and activates.
+    pub(in crate::store) fn install(&self, store: &Store) -> Result<(), StoreError> {
+        let image = self.receive(store)?;
+        store.stage(&shop(), &self.preamble, image)?;
+        store.activate(&shop(), self.id())
+    }
+}
+
+/// Bytes without zero runs, the same for the same seed.
+pub(in crate::store) fn content(seed: u64, bytes: usize) -> Vec<u8> {
+    let mut out = vec![0; bytes];
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&seed.to_be_bytes());
+    hasher.finalize_xof().fill(&mut out);
+    out
+}
+
+fn cut(image: &[u8]) -> ChunkTable {
+    let chunk = |bytes: &[u8]| Chunk {
+        bytes: u32::try_from(bytes.len()).unwrap(),
+        digest: if bytes.iter().all(|byte| *byte == 0) {
+            Chunk::ZERO_DIGEST
+        } else {
+            Digest::of(bytes)
+        },
+    };
+    ChunkTable::from_chunks(image.chunks(CHUNK_BYTES).map(chunk).collect()).unwrap()
+}
+
+fn plan(chunks: &ChunkTable) -> FrameTable {
+    let all: Vec<Chunk> = chunks.iter().copied().collect();
+    let mut frames = Vec::new();
+    let mut first = 0;
+    for run in all.chunk_by(|one, next| one.is_zero() == next.is_zero()) {
+        for part in run.chunks(FRAME_CHUNKS) {
+            let count = u32::try_from(part.len()).unwrap();
+            let bytes = part.iter().map(|chunk| chunk.bytes).sum();
+            frames.push(if part[0].is_zero() {
+                Frame::zero(ChunkIndex(first), count)
+            } else {
+                let digest = Digest::of(&first.to_be_bytes());
+                let kind = FrameKind::Stored;
+                Frame { kind, bytes, digest, first_chunk: ChunkIndex(first), chunk_count: count }
+            });
+            first += count;
+        }
+    }
+    let plan = FrameTable::from_frames(frames).unwrap();
+    plan.check_tiles(chunks).unwrap();
+    plan
+}
+
+/// A store below a directory, with the shop's root beside it.
+#[derive(Debug)]
+pub(in crate::store) struct Place {
+    pub(in crate::store) store: PathBuf,
+    pub(in crate::store) root: PathBuf,
+}
+
+impl Place {
+    pub(in crate::store) fn new(directory: &Path) -> Self {
+        Self { store: directory.join("store"), root: directory.join("srv") }
+    }
+
+    pub(in crate::store) fn config(&self) -> AppConfig {
+        AppConfig { app: shop(), root: self.root.clone(), keep: 3, keep_image: false }
+    }
+
+    pub(in crate::store) fn open(&self) -> Store {
+        self.open_in(Arc::new(SystemWorld)).unwrap()
+    }
+
+    pub(in crate::store) fn open_in(&self, world: Arc<dyn World>) -> Result<Store, StoreError> {
+        Store::open_in(world, &self.store, vec![self.config()])
+    }
+
+    pub(in crate::store) fn current(&self) -> PathBuf {
+        self.root.join("current")
+    }
+
+    /// Names below a directory of the shop's store or root.
+    pub(in crate::store) fn names(&self, directory: &str) -> Vec<String> {
+        let path = match directory.strip_prefix("srv/") {
+            Some(rest) => self.root.join(rest),
+            None => self.store.join("shop").join(directory),
+        };
+        let entries = std::fs::read_dir(path).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// Asserts that nothing half lies anywhere.
+    pub(in crate::store) fn assert_tidy(&self) {
+        assert_eq!(self.names("srv/.incoming"), [""; 0], "half trees");
+        let prepared = self.names("srv/.").into_iter().filter(|name| name.starts_with(".current"));
+        assert_eq!(prepared.count(), 0, "prepared links");
+        for name in self.names(".").into_iter().chain(self.names("manifests")) {
+            assert!(!name.ends_with(".new"), "{name}");
+        }
+    }
+}

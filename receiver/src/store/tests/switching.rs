@@ -1,0 +1,228 @@
+//! Which release is current, and what it costs to change that.
+
+#![expect(clippy::disallowed_methods, reason = "tests read files and links")]
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use common::wire::Fault;
+
+use super::fixture::{Place, Release, shop};
+use crate::store::{AppConfig, Store};
+
+#[test]
+fn current_is_a_relative_link_to_a_whole_release() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = Place::new(directory.path());
+    let (store, release) = (place.open(), Release::tar(7));
+    release.install(&store).unwrap();
+    let link = fs::read_link(place.current()).unwrap();
+    assert_eq!(link, Path::new("releases").join(release.directory_name()));
+    assert_eq!(fs::read_to_string(place.current().join("link")).unwrap(), "7");
+    assert!(store.holds_release(&shop(), &release.id()));
+    assert!(!store.holds_image(&shop(), &release.preamble.manifest.image.digest), "a tar goes");
+    assert_eq!(store.take_complaints(), [""; 0]);
+}
+
+#[test]
+fn current_resolves_to_a_whole_release_at_every_instant_of_200_switches() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = Place::new(directory.path());
+    let store = place.open();
+    let releases = [Release::tar(1), Release::tar(2)];
+    releases.iter().for_each(|release| release.install(&store).unwrap());
+    let is_over = AtomicBool::new(false);
+    let reads = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut reads = 0_u64;
+            while !is_over.load(Ordering::Relaxed) {
+                // Through one resolution of the link: both files are of one release.
+                let release = fs::canonicalize(place.current()).unwrap();
+                let version = fs::read_to_string(release.join("version")).unwrap();
+                let file = fs::read(release.join("directory/file19")).unwrap();
+                let expected = version.parse::<u64>().unwrap() * 100 + 19;
+                assert_eq!(file, super::fixture::content(expected, 9000));
+                assert!(fs::read_to_string(place.current().join("version")).is_ok());
+                reads += 1;
+            }
+            reads
+        });
+        for number in 0..200 {
+            store.rollback(&shop(), releases[number % 2].id()).unwrap();
+        }
+        is_over.store(true, Ordering::Relaxed);
+        reader.join().unwrap()
+    });
+    assert!(reads >= 200, "only {reads} reads");
+}
+
+#[test]
+fn an_older_release_is_refused_everywhere_but_by_the_administrator() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = Place::new(directory.path());
+    let store = place.open();
+    let (old, new) = (Release::raw(3), Release::raw(4));
+    old.install(&store).unwrap();
+    new.install(&store).unwrap();
+    let error = store.check(&shop(), &old.preamble).unwrap_err();
+    assert_eq!(error.fault(), Fault::SequenceOld);
+    let line = "shop v3: sequence 3 is older than 4, accepted before; \
+        sign it again with a newer sequence, or use fanhost rollback";
+    assert_eq!(error.to_string(), line);
+    assert_eq!(store.stage_held(&shop(), &old.preamble).unwrap_err().fault(), Fault::SequenceOld);
+    assert_eq!(store.activate(&shop(), old.id()).unwrap_err().fault(), Fault::SequenceOld);
+    store.rollback(&shop(), old.id()).unwrap();
+    assert_eq!(current(&store), ["v3"]);
+    // Going back locally does not open the door for others.
+    assert_eq!(
+        store.check(&shop(), &Release::raw(2).preamble).unwrap_err().fault(),
+        Fault::SequenceOld
+    );
+    store.check(&shop(), &new.preamble).unwrap();
+    store.activate(&shop(), new.id()).unwrap();
+    drop(store);
+    let store = place.open();
+    assert_eq!(store.check(&shop(), &old.preamble).unwrap_err().fault(), Fault::SequenceOld);
+}
+
+fn current(store: &Store) -> Vec<String> {
+    let all = store.releases().unwrap();
+    all.iter().filter(|facts| facts.is_current).map(|facts| facts.label.to_string()).collect()
+}
+
+#[test]
+fn another_release_under_a_used_sequence_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = Place::new(directory.path());
+    let store = place.open();
+    let release = Release::raw(3);
+    release.install(&store).unwrap();
+    store.check(&shop(), &release.preamble).unwrap();
+    let twin = Release::tar(3);
+    let line = store.check(&shop(), &twin.preamble).unwrap_err().to_string();
+    assert!(line.contains("sequence 3 was accepted before, for release"), "{line}");
+}
+
+#[test]
+fn staging_and_activating_twice_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = Place::new(directory.path());
+    let store = place.open();
+    let release = Release::raw(1);
+    release.install(&store).unwrap();
+    let before = fs::metadata(place.current().join("shop.raw")).unwrap().modified().unwrap();
+    let staged = store.stage_held(&shop(), &release.preamble).unwrap();
+    assert_eq!(staged.path, place.root.join("releases").join(release.directory_name()));
+    store.activate(&shop(), release.id()).unwrap();
+    let tar = Release::tar(2);
+    tar.install(&store).unwrap();
+    // The archive went after activation; the release is there all the same.
+    store.stage_held(&shop(), &tar.preamble).unwrap();
+    store.rollback(&shop(), release.id()).unwrap();
+    assert_eq!(fs::metadata(place.current().join("shop.raw")).unwrap().modified().unwrap(), before);
+}
+
+#[test]
+fn a_directory_in_the_place_of_current_is_left_alone_and_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = Place::new(directory.path());
+    fs::create_dir_all(place.current()).unwrap();
+    fs::write(place.current().join("precious"), "").unwrap();
+    let store = place.open();
+    assert!(store.take_complaints()[0].contains("is no link but a directory"));
+    let error = Release::raw(1).install(&store).unwrap_err();
+    assert_eq!(error.fault(), Fault::SwitchFailed);
+    let line = format!(
+        "{} is no link but a directory: move it away, fanhost makes a link there",
+        place.current().display()
+    );
+    assert_eq!(error.to_string(), line);
+    assert!(place.current().join("precious").exists());
+}
+
+#[test]
+fn a_release_that_is_not_staged_cannot_become_current() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = Place::new(directory.path());
+    let store = place.open();
+    let release = Release::raw(1);
+    let error = store.activate(&shop(), release.id()).unwrap_err();
+    assert_eq!(error.fault(), Fault::SwitchFailed);
+    assert!(error.to_string().contains("is not staged here"), "{error}");
+    release.receive(&store).unwrap();
+    assert!(store.activate(&shop(), release.id()).is_err());
+    let error = store.stage_held(&shop(), &Release::raw(9).preamble).unwrap_err();
+    assert!(error.to_string().contains("is not held here"), "{error}");
+    store.stage_held(&shop(), &release.preamble).unwrap();
+    store.activate(&shop(), release.id()).unwrap();
+}
+
+#[test]
+fn pruning_keeps_the_current_the_previous_one_more_and_what_waits() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = Place::new(directory.path());
+    let store = place.open();
+    for sequence in 1..=5 {
+        let release =
+            if sequence % 2 == 0 { Release::raw(sequence) } else { Release::tar(sequence) };
+        release.install(&store).unwrap();
+    }
+    let labels = |store: &Store| -> Vec<String> {
+        store.releases().unwrap().iter().map(|facts| facts.label.to_string()).collect()
+    };
+    assert_eq!(labels(&store), ["v5", "v4", "v3"]);
+    assert_eq!(place.names("manifests").len(), 3);
+    assert_eq!(place.names("images").len(), 1, "the raw image of v4");
+    assert_eq!(place.names("srv/releases").len(), 3);
+    let waiting = Release::raw(9);
+    let image = waiting.receive(&store).unwrap();
+    store.stage(&shop(), &waiting.preamble, image).unwrap();
+    store.rollback(&shop(), Release::tar(3).id()).unwrap();
+    store.prune(&shop()).unwrap();
+    // Current v3, previous v5; v9 and v4 are newer than the current one.
+    assert_eq!(labels(&store), ["v9", "v5", "v4", "v3"]);
+    place.assert_tidy();
+}
+
+#[test]
+fn a_tar_stays_where_the_configuration_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = Place::new(directory.path());
+    let config = AppConfig { keep_image: true, ..place.config() };
+    let store = Store::open(&place.store, vec![config]).unwrap();
+    let release = Release::tar(1);
+    release.install(&store).unwrap();
+    assert!(store.holds_image(&shop(), &release.preamble.manifest.image.digest));
+}
+
+#[test]
+fn the_store_is_listed_beside_a_running_daemon_and_after_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = Place::new(directory.path());
+    let store = place.open();
+    Release::tar(1).install(&store).unwrap();
+    Release::raw(2).install(&store).unwrap();
+    assert_eq!(Store::inspect(&place.store).unwrap(), store.releases().unwrap());
+    let listed = Store::inspect(&place.store).unwrap();
+    assert!(listed[0].is_current && listed[0].has_image && !listed[0].is_mounted);
+    assert!(listed[1].is_previous && listed[1].is_staged && !listed[1].has_image);
+    drop(store);
+    assert_eq!(Store::inspect(&place.store).unwrap(), listed);
+    assert!(Store::inspect(Path::new("/nonexistent")).is_err());
+}
+
+#[test]
+fn signatures_lie_beside_the_manifest() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = Place::new(directory.path());
+    let store = place.open();
+    let mut release = Release::raw(1);
+    let mut preamble = (*release.preamble).clone();
+    preamble.signatures = b"untrusted comment: x\n".to_vec();
+    release.preamble = Arc::new(preamble);
+    release.install(&store).unwrap();
+    let id = release.id();
+    assert_eq!(place.names("manifests"), [format!("{id}.json"), format!("{id}.minisig")]);
+}

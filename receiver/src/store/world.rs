@@ -1,0 +1,221 @@
+//! The one seam: a [`World`] does steps; everything that changes disk, mounts or links passes it.
+//!
+//! Not here: which steps and in what order. Invariant: a step names everything that it changes,
+//! and what it is given beside (an open file, a growing prefix) only says how to do it.
+
+#![expect(clippy::disallowed_methods, reason = "this is the module that touches the disk")]
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::ops::Range;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
+use rustix::mount::UnmountFlags;
+
+use super::error::StepError;
+use super::limits::WRITEBACK_BYTES;
+use super::mount::{self, Mounted};
+use super::prefix::{Follower, Prefix};
+use super::step::Step;
+use super::{sys, unpack};
+
+/// What a step is given beside its names.
+#[derive(Debug, Clone, Copy)]
+pub enum With<'a> {
+    /// Nothing: the names suffice.
+    Nothing,
+    /// The open file that the step is about.
+    File(&'a File),
+    /// The open file that the step is about, and the bytes for it.
+    Bytes(&'a File, &'a [u8]),
+    /// The open image, which may get another name meanwhile, and how far it is verified.
+    Growing(&'a File, &'a Arc<Prefix>),
+}
+
+/// Does steps.
+pub trait World: Send + Sync + fmt::Debug {
+    /// Does one step; when it returns, the step is done or has failed.
+    ///
+    /// # Errors
+    /// Why it could not be done. A failed step may be done in part, for `Store` to clean up.
+    fn apply(&self, step: &Step, with: With<'_>) -> Result<(), StepError>;
+
+    /// What is mounted.
+    ///
+    /// # Errors
+    /// The kernel's answer when the mount table cannot be read.
+    fn mounted(&self) -> io::Result<Vec<Mounted>> {
+        mount::mount_table()
+    }
+}
+
+/// The machine itself.
+#[derive(Debug)]
+pub struct SystemWorld;
+
+impl World for SystemWorld {
+    fn apply(&self, step: &Step, with: With<'_>) -> Result<(), StepError> {
+        match (step, with) {
+            (Step::MakeDirectory { path, mode }, _) => make_directory(path, *mode)?,
+            (Step::Allocate { path, bytes, ranges }, _) => allocate(path, *bytes, ranges)?,
+            (Step::Write { offset, .. }, With::Bytes(file, bytes)) => {
+                write_image(file, *offset, bytes)?;
+            }
+            (Step::Claim { .. }, With::Bytes(mut file, record)) => file.write_all(record)?,
+            (Step::OpenJournal { path, header, bytes }, _) => open_journal(path, header, *bytes)?,
+            (Step::Save { path, content }, _) => save(path, content)?,
+            (Step::Sync { .. }, With::File(file)) => file.sync_all()?,
+            (Step::Sync { path }, _) => File::open(path)?.sync_all()?,
+            (Step::SyncTree { path }, _) => rustix::fs::syncfs(File::open(path)?)?,
+            (Step::SetMode { path, mode }, _) => {
+                fs::set_permissions(path, Permissions::from_mode(*mode))?;
+            }
+            (Step::Rename { from, to } | Step::Switch { from, current: to }, _) => {
+                fs::rename(from, to)?;
+            }
+            (Step::Unpack { bytes, tree, bounds, .. }, With::Growing(image, prefix)) => {
+                let archive = Follower::new(image, prefix, *bytes);
+                report(tree, &unpack::unpack(archive, tree, *bounds)?);
+            }
+            (Step::Place { image, path }, _) => place(image, path)?,
+            (Step::Mount { image, kind, options, target }, _) => {
+                mount::mount_image(image, *kind, options, target)?;
+            }
+            (Step::Unmount { target }, _) => {
+                rustix::mount::unmount(target, UnmountFlags::NOFOLLOW)?;
+            }
+            (Step::Link { to, path }, _) => std::os::unix::fs::symlink(to, path)?,
+            (Step::Remove { path }, _) => unless_absent(remove(path))?,
+            (Step::RemoveTree { path }, _) => unless_absent(remove_tree(path))?,
+            (Step::Detach { device }, _) => sys::clear_loop(&File::open(device)?)?,
+            (Step::Write { .. } | Step::Claim { .. } | Step::Unpack { .. }, _) => {
+                unreachable!("the store gives these steps their file, bytes or prefix")
+            }
+        }
+        Ok(())
+    }
+}
+
+fn make_directory(path: &Path, mode: u32) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
+    }
+    fs::create_dir(path)?;
+    // Whatever the umask says.
+    fs::set_permissions(path, Permissions::from_mode(mode))
+}
+
+fn allocate(path: &Path, bytes: u64, ranges: &[Range<u64>]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let file =
+        options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    file.set_len(bytes)?;
+    for range in ranges {
+        let allocated = rustix::fs::fallocate(
+            &file,
+            FallocateFlags::empty(),
+            range.start,
+            range.end - range.start,
+        );
+        match allocated {
+            Ok(()) => {}
+            // Some filesystems cannot; free space was counted before, so this only loses the
+            // early word of a disk that fills up meanwhile.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(()),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
+fn write_image(file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    file.write_all_at(bytes, offset)?;
+    let end = offset + bytes.len() as u64;
+    let window = end / WRITEBACK_BYTES;
+    if window > offset / WRITEBACK_BYTES {
+        // Frames come nearly in order: what lies in the window before this one is mostly there.
+        let start = (window - 1) * WRITEBACK_BYTES;
+        sys::start_writeback(file, start, WRITEBACK_BYTES);
+    }
+    Ok(())
+}
+
+fn open_journal(path: &Path, header: &[u8], bytes: u64) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    file.set_len(bytes)?;
+    if bytes == 0 { file.write_all(header) } else { Ok(()) }
+}
+
+fn save(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+fn report(tree: &Path, unpacked: &unpack::Unpacked) {
+    tracing::debug!(tree = %tree.display(), ?unpacked, "unpacked");
+    if unpacked.modes_cleared + unpacked.attributes_dropped > 0 {
+        tracing::info!(
+            tree = %tree.display(),
+            modes = unpacked.modes_cleared,
+            attributes = unpacked.attributes_dropped,
+            "setuid and setgid bits were cleared, extended attributes were not unpacked"
+        );
+    }
+}
+
+fn place(image: &Path, path: &Path) -> io::Result<()> {
+    if fs::hard_link(image, path).is_ok() {
+        return Ok(());
+    }
+    // Another filesystem, or one without hard links.
+    let mut from = File::open(image)?;
+    let mut to = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    if rustix::fs::ioctl_ficlone(&to, &from).is_err() {
+        io::copy(&mut from, &mut to)?;
+    }
+    Ok(())
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(path)?.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) }
+}
+
+pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        // Without privileges, directories that the release made unwritable stand in the way.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            make_writable(path)?;
+            fs::remove_dir_all(path)
+        }
+        other => other,
+    }
+}
+
+fn make_writable(directory: &Path) -> io::Result<()> {
+    fs::set_permissions(directory, Permissions::from_mode(0o700))?;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            make_writable(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn unless_absent(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
