@@ -6,7 +6,7 @@ use tests::fixture;
 use tests::lab::{HostOptions, Lab, Shape};
 use tests::memory::MemoryWatch;
 use tests::outcome::exit;
-use tests::process::{holds_within, pass_time};
+use tests::process::pass_time;
 use tests::product::Send;
 
 const DEADLINE: Duration = Duration::from_secs(180);
@@ -26,19 +26,15 @@ fn a_stalled_disk_and_a_late_host_cost_no_memory() {
     lab.host(1).put_store_on_disk_of_its_own(image_bytes() * 2);
     lab.host(1).start(&HostOptions::app("shop"));
     let release = lab.raw_release("r1", image_bytes());
-    let before = lab.sender().sent_bytes();
     let send = Send::of(&release.bundle).expect(2).rate("400Mbit");
     let mut sending = send.start(&lab);
     let mut watches = vec![
         ("sender", MemoryWatch::of(sending.process.pid())),
         ("h1", MemoryWatch::of(lab.host(1).daemon().pid())),
     ];
-    let wait = |lab: &Lab, bytes: u64| {
-        assert!(holds_within(DEADLINE, || lab.sender().sent_bytes() >= before + bytes));
-    };
-    wait(&lab, image_bytes() / 4);
+    sending.wait_until_sent(lab.sender(), image_bytes() / 4);
     let frozen = lab.host(1).freeze_store();
-    wait(&lab, image_bytes() / 2);
+    sending.wait_until_sent(lab.sender(), image_bytes() / 2);
     lab.host(2).start(&HostOptions::app("shop"));
     watches.push(("h2", MemoryWatch::of(lab.host(2).daemon().pid())));
     pass_time(Duration::from_secs(10));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tests::hostile::Rubbish;
 use tests::lab::{Family, HostOptions, Lab, Shape, Snooping};
 use tests::outcome::exit;
-use tests::process::{holds_within, pass_time};
+use tests::process::pass_time;
 use tests::product::{Image, Send};
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -69,9 +69,8 @@ fn a_second_sender_of_the_same_app_is_refused_and_told_who_is_first() {
     lab.start_hosts(&HostOptions::app("shop"));
     let first = lab.raw_release("r1", 12 << 20);
     let other = lab.small_release("r2", Image::Tar);
-    let before = lab.sender().sent_bytes();
     let mut sending = Send::of(&first.bundle).expect(2).rate("30Mbit").start(&lab);
-    assert!(holds_within(DEADLINE, || lab.sender().sent_bytes() > before + (1 << 20)));
+    sending.wait_until_sent(lab.sender(), 1 << 20);
     let mut refused = Send::of(&other.bundle).expect(2).start_on(lab.stranger("second"), &lab);
     let refused = refused.wait(Duration::from_secs(5)).expect_exit(exit::NETWORK);
     let complaint = &refused.ending.stderr;
@@ -124,9 +123,8 @@ fn rubbish_at_line_rate_is_dropped_and_counted_and_the_transfer_completes() {
     let mut lab = Lab::new(Shape::hosts(3).with("stranger").losing_percent(1).alone());
     lab.start_hosts(&HostOptions::app("shop"));
     let release = lab.raw_release("r1", 12 << 20);
-    let before = lab.sender().sent_bytes();
     let mut sending = Send::of(&release.bundle).expect(3).rate("30Mbit").start(&lab);
-    assert!(holds_within(DEADLINE, || lab.sender().sent_bytes() > before + (1 << 20)));
+    sending.wait_until_sent(lab.sender(), 1 << 20);
     let targets = targets(&lab);
     let stranger = lab.stranger("stranger");
     let flood = Rubbish::flood(stranger, &targets, Duration::from_secs(4));

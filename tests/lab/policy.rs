@@ -5,7 +5,6 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tests::lab::{HostOptions, Lab, Shape};
 use tests::outcome::exit;
-use tests::process::holds_within;
 use tests::product::{Image, Send};
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -22,14 +21,14 @@ fn lab_with_a_release(shape: Shape) -> (Lab, tests::lab::Release) {
 
 #[test]
 fn together_one_full_disk_keeps_all_on_the_old_release() {
-    // The store of h8 has room for the first small release, not for the second, larger one.
     let mut lab = Lab::new(Shape::hosts(8).losing_percent(2).alone());
-    lab.host(8).put_store_on_tmpfs(24 << 20);
+    lab.host(8).put_store_on_tmpfs(256 << 20);
     lab.start_hosts(&HostOptions::app("shop"));
     let first = lab.small_release("r0", Image::Tar);
     Send::of(&first.bundle).expect(8).run(&lab, DEADLINE).expect_exit(exit::DONE);
 
-    let second = lab.raw_release("r1", 48 << 20);
+    lab.host(8).fill_store(8 << 20);
+    let second = lab.raw_release("r1", 24 << 20);
     let outcome = Send::of(&second.bundle).expect(8).run(&lab, DEADLINE);
     let outcome = outcome.expect_exit(exit::NOT_REACHED);
     let full = outcome.host("h8");
@@ -45,9 +44,9 @@ fn together_one_full_disk_keeps_all_on_the_old_release() {
 #[test]
 fn a_quorum_switches_without_the_one_that_failed() {
     let mut lab = Lab::new(Shape::hosts(4));
-    lab.host(4).put_store_on_tmpfs(24 << 20);
+    lab.host(4).put_store_on_tmpfs(8 << 20);
     lab.start_hosts(&HostOptions::app("shop"));
-    let release = lab.raw_release("r1", 48 << 20);
+    let release = lab.raw_release("r1", 24 << 20);
     let outcome = Send::of(&release.bundle).expect(4).arg("--quorum").arg("3").run(&lab, DEADLINE);
     let outcome = outcome.expect_exit(exit::DONE);
     assert_eq!(outcome.hosts_in("active").len(), 3, "{}", outcome.report());
@@ -60,9 +59,9 @@ fn a_quorum_switches_without_the_one_that_failed() {
 #[test]
 fn each_switches_as_soon_as_it_is_staged() {
     let mut lab = Lab::new(Shape::hosts(4));
-    lab.host(4).put_store_on_tmpfs(24 << 20);
+    lab.host(4).put_store_on_tmpfs(8 << 20);
     lab.start_hosts(&HostOptions::app("shop"));
-    let release = lab.raw_release("r1", 48 << 20);
+    let release = lab.raw_release("r1", 24 << 20);
     let outcome = Send::of(&release.bundle).expect(4).activate("each").run(&lab, DEADLINE);
     let outcome = outcome.expect_exit(exit::NOT_REACHED);
     assert_eq!(outcome.hosts_in("active").len(), 3, "{}", outcome.report());
@@ -83,9 +82,8 @@ fn a_host_stopped_for_good_does_not_hold_the_others_longer_than_three_seconds() 
     let usual = send(&quick.bundle).run(&lab, DEADLINE).expect_exit(exit::DONE).elapsed();
 
     let release = lab.raw_release("r2", bytes);
-    let before = lab.sender().sent_bytes();
     let mut sending = send(&release.bundle).start(&lab);
-    wait_for_sent(&lab, before + bytes / 2);
+    sending.wait_until_sent(lab.sender(), bytes / 2);
     lab.host(8).daemon().signal(Signal::STOP);
     let outcome = sending.wait(DEADLINE).expect_exit(exit::NOT_REACHED);
     assert_eq!(outcome.hosts_in("active").len(), 7, "{}", outcome.report());
@@ -131,9 +129,8 @@ fn a_host_that_starts_at_half_of_the_pass_completes_in_the_same_session() {
         lab.host(nth).start(&HostOptions::app("shop"));
     }
     let release = lab.raw_release("r1", bytes);
-    let before = lab.sender().sent_bytes();
     let mut sending = Send::of(&release.bundle).expect(3).rate("30Mbit").start(&lab);
-    wait_for_sent(&lab, before + bytes / 2);
+    sending.wait_until_sent(lab.sender(), bytes / 2);
     lab.host(3).start(&HostOptions::app("shop"));
     let outcome = sending.wait(DEADLINE).expect_exit(exit::DONE);
     assert_eq!(outcome.hosts_in("active").len(), 3, "{}", outcome.report());
@@ -153,12 +150,6 @@ fn any_is_an_outcome_of_its_own() {
     let outcome = outcome.expect_exit(exit::DONE);
     assert_eq!(outcome.outcome(), "unstated", "{}", outcome.report());
     assert_eq!(outcome.hosts_in("active"), ["h1", "h2"]);
-}
-
-/// Waits until the sender's machine has sent `bytes` in all.
-fn wait_for_sent(lab: &Lab, bytes: u64) {
-    let is_there = holds_within(DEADLINE, || lab.sender().sent_bytes() >= bytes);
-    assert!(is_there, "only {} of {bytes} bytes were sent", lab.sender().sent_bytes());
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test writes a roster")]

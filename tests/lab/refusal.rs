@@ -61,8 +61,7 @@ fn a_store_that_fills_up_during_the_transfer_is_said_and_the_host_lives() {
     let has_begun =
         tests::process::holds_within(DEADLINE, || !host.incoming_names("shop").is_empty());
     assert!(has_begun, "{}", host.log());
-    let hog = host.store().join("hog");
-    host.node().tool("fallocate", &format!("-l 36M {}", hog.display()));
+    host.fill_store(1 << 20);
     let outcome = sending.wait(DEADLINE);
     // The space was set aside before the first byte, or the failure is said; never a broken host.
     match outcome.ending.code {

@@ -13,7 +13,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// Sends that alternate between two mounted releases under the eye of a reader.
 ///
 /// Their images stay on the host, so that what is repeated is the switch, not the transfer; the
-/// 200 switches of the store alone are watched in `tests/loopback`.
+/// 200 switches of the store alone are watched in its own tests.
 #[test]
 fn a_reader_in_a_tight_loop_sees_only_whole_releases() {
     let switches = if fixture::is_full_run() { 200 } else { 12 };
