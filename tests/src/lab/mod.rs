@@ -2,7 +2,7 @@
 //!
 //! Needs root and the tools that `tests/run` installs. Addresses are 198.18.0.0/15 (RFC 2544) and
 //! fd00:fa::/64; nothing leaves the machine, for no interface of the lab leads outside. What a lab
-//! made ends with it: see [`node`] for why that holds even after kill -9. The directory is the one
+//! made ends with it: see `node` for why that holds even after kill -9. The directory is the one
 //! thing that a killed test leaves; the next lab removes it by the dead process's id in its name.
 
 mod bridge;
