@@ -10,3 +10,4 @@ mod packing;
 mod refusals;
 mod site;
 mod switching;
+mod transfer;
