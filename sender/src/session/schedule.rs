@@ -277,6 +277,9 @@ impl Schedule {
     /// A host would have `block` with `want` transmissions.
     pub fn need(&mut self, block: BlockIndex, want: u32) -> Answer {
         let Some(known) = self.blocks.get_mut(block.0 as usize) else { return Answer::Ignored };
+        if self.windows.contains(&self.geometry.window_of(block)) {
+            return Answer::Ignored;
+        }
         let k = u32::from(self.geometry.source_symbols_of(block));
         let period = k + u32::from(self.geometry.repair_symbols());
         // A count beyond one more period helps nobody: that is all symbols there are.
@@ -286,10 +289,6 @@ impl Schedule {
             return Answer::Announced;
         }
         let is_open_space = self.is_flushing || self.geometry.space_of(block) == Space::Preamble;
-        let is_future = self.windows.contains(&self.geometry.window_of(block));
-        if is_future {
-            return Answer::Ignored;
-        }
         let budget = k + (PROACTIVE_SYMBOLS + 16).max(k / 8);
         if !is_open_space && want > budget {
             known.deferred = known.deferred.max(want);

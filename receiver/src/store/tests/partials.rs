@@ -63,6 +63,7 @@ fn an_interrupted_image_goes_on_with_what_was_verified() {
     partial.finish().unwrap();
 }
 
+// PROTOCOL 7.6.
 #[test]
 fn a_claim_whose_bytes_are_not_on_disk_is_not_offered() {
     let directory = tempfile::tempdir().unwrap();
