@@ -1,7 +1,8 @@
 //! The erasure code of a block: Reed–Solomon over GF(2^16), MDS, any k of k + r symbols suffice.
 //!
 //! Encode and decode are words of this module alone. The code detects nothing: a wrong symbol makes
-//! a wrong block, so every datagram is authenticated before and every frame verified after.
+//! a wrong block, so every datagram is authenticated before and every frame verified after. Its
+//! equations are PROTOCOL 3.7.
 
 use reed_solomon_simd::{ReedSolomonDecoder, ReedSolomonEncoder};
 

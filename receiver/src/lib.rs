@@ -1,12 +1,15 @@
 //! The receiving host: takes a release from the network to its place on disk.
 //!
-//! * [`config`]: what the host's administrator decides, read from one file;
-//! * [`session`]: the host's side of a session, pure;
-//! * [`store`]: everything that touches disk, mounts and links, behind one seam of plain-data
-//!   steps;
-//! * [`releases`]: what the store holds, printed for people and for scripts.
+//! * [`session`]: a host's side of one distribution, pure;
+//! * [`pipeline`]: from symbols to a verified image, on worker threads;
+//! * [`store`]: images, releases and `current` on disk;
+//! * [`daemon`]: sockets and sessions of `fanhost run`; [`status`], [`config`], [`releases`]:
+//!   what an administrator gives and sees.
 
 pub mod config;
+pub mod daemon;
+pub mod pipeline;
 pub mod releases;
 pub mod session;
+pub mod status;
 pub mod store;

@@ -1,3 +1,4 @@
 //! The operator's side: packs releases and sends them to the fleet.
 
 pub mod session;
+pub mod transfer;

@@ -139,7 +139,12 @@ impl BundleFile {
         let frame = self.preamble.plan.frame(index).expect("the caller counts the plan's frames");
         sent.resize(frame.bytes as usize, 0);
         self.read_payload_at(self.preamble.plan.payload_offset(index), sent)
-            .map_err(|error| self.wrong(BundleFault::Read(error)))
+            .map_err(|error| self.read_failed(error))
+    }
+
+    /// The error that names this file for a read that failed.
+    pub fn read_failed(&self, error: io::Error) -> BundleError {
+        self.wrong(BundleFault::Read(error))
     }
 
     pub(super) fn wrong(&self, fault: BundleFault) -> BundleError {

@@ -485,6 +485,7 @@ mod tests {
         }
     }
 
+    // PROTOCOL 3.2
     #[test]
     fn numbers_that_are_no_geometry_are_refused() {
         let geometry = Some(WireError::Geometry);
@@ -499,6 +500,7 @@ mod tests {
         assert_eq!(refusal(&message, 120, &[0xff; 12]), geometry, "a sum beyond four bytes");
     }
 
+    // PROTOCOL 4.2
     #[test]
     fn addresses_that_cannot_be_what_they_are_for_are_refused() {
         let message = announce();
@@ -529,6 +531,7 @@ mod tests {
         assert_eq!(Announce::parse(&body), Ok(Announce { insecure: false, ..announce() }));
     }
 
+    // PROTOCOL 2.3, 2.6
     #[test]
     fn the_versions_of_an_announce_from_the_far_future_are_read() {
         let datagram = bytes_of("fa4e 05 63 deadbeef ffffffff ffff ffff 07 63 00");

@@ -69,7 +69,8 @@ impl<'a> Reader<'a> {
         self.text_ref(bytes_max).map(str::to_owned)
     }
 
-    /// A name (PROTOCOL 1.4); tested before it is parsed, since the parser's refusal keeps the text on the heap.
+    /// A name (PROTOCOL 1.4); tested before it is parsed, since the parser's refusal keeps the text
+    /// on the heap.
     pub(super) fn name<T: FromStr>(&mut self) -> Result<T, WireError> {
         let text = self.text_ref(NAME_BYTES_MAX).map_err(|error| match error {
             WireError::Text => WireError::Name,

@@ -10,9 +10,9 @@
 //! ```
 //!
 //! All numbers are big-endian; times are microseconds. The first eight bytes stay as they are in
-//! every version of the protocol (PROTOCOL 2.3). Invariants: nothing that a peer sends makes a parser panic, or
-//! take more memory than its datagram has bytes; what `emit` writes, `parse` reads back
-//! (PROTOCOL 2 and 4).
+//! every version of the protocol (PROTOCOL 2.3). Invariants: nothing that a peer sends makes a
+//! parser panic, or take more memory than its datagram has bytes; what `emit` writes, `parse` reads
+//! back (PROTOCOL 2 and 4).
 
 mod activated;
 mod advertise;

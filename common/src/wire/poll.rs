@@ -243,6 +243,7 @@ mod tests {
         assert_eq!(refusal(&full, 43 + 95 * 12 + 8, &[0, 2]), Some(WireError::TooMany));
     }
 
+    // PROTOCOL 4.4
     #[test]
     fn a_range_of_slots_neither_ends_before_it_begins_nor_beyond_the_largest_roster() {
         let mut message = poll(0, Some(1));

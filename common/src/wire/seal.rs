@@ -63,6 +63,7 @@ impl Seal {
 mod tests {
     use super::*;
 
+    // PROTOCOL 2.4
     #[test]
     fn the_plain_seal_is_the_published_crc32() {
         let mut datagram = *b"123456789\xa5\xa5\xa5\xa5";

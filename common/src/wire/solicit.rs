@@ -80,6 +80,7 @@ mod tests {
         assert_prefixes_refused(&solicit("db.1"));
     }
 
+    // PROTOCOL 1.4
     #[test]
     fn every_field_at_its_limits() {
         let longest = solicit(&"x".repeat(63));

@@ -47,7 +47,7 @@ impl SymbolHeader {
     ///
     /// # Errors
     /// When the header is not complete, not ours or not that of a symbol. Block, transmission and
-    /// the symbol's length are for the session to judge, which knows the geometry.
+    /// the symbol's length (PROTOCOL 3.3) are for those to judge who know the geometry.
     pub fn parse(datagram: &[u8]) -> Result<(Self, &[u8]), WireError> {
         let (head, symbol) =
             datagram.split_first_chunk::<{ Self::WIRE_BYTES }>().ok_or(WireError::Truncated)?;

@@ -56,10 +56,16 @@ fn order() -> Order {
     }
 }
 
+const SLOT: Slot = Slot(17);
+const NONCE: BootNonce = BootNonce(0x1122_3344_5566_7788);
+
 /// One message of every kind.
 pub(super) fn messages() -> Vec<Message> {
-    let (slot, nonce) = (Slot(17), BootNonce(0x1122_3344_5566_7788));
-    let (echo_us, held) = (77, Duration::from_millis(3));
+    [from_sender(), from_host()].concat()
+}
+
+fn from_sender() -> Vec<Message> {
+    let (slot, nonce) = (SLOT, NONCE);
     vec![
         Message::Announce(Box::new(announce())),
         Message::Poll(Poll {
@@ -80,6 +86,13 @@ pub(super) fn messages() -> Vec<Message> {
         Message::Cancel(order()),
         Message::Stop(order()),
         Message::JoinAck(JoinAck { nonce, slot, verdict: JoinVerdict::Accepted, have_seen: true }),
+    ]
+}
+
+fn from_host() -> Vec<Message> {
+    let (slot, nonce) = (SLOT, NONCE);
+    let (echo_us, held) = (77, Duration::from_millis(3));
+    vec![
         Message::Join(Join {
             host: "web-17".parse().unwrap(),
             version_min: 1,
@@ -167,6 +180,7 @@ fn every_control_message_comes_back_as_it_went() {
     }
 }
 
+// PROTOCOL 2.2
 #[test]
 fn every_prefix_of_every_message_is_refused() {
     for message in messages() {
@@ -189,6 +203,7 @@ fn a_closed_datagram_opens_and_a_damaged_one_does_not() {
     }
 }
 
+// PROTOCOL 2.6, 2.10 and 4.3
 #[test]
 fn what_is_no_control_message_is_refused_for_its_own_reason() {
     for (offset, byte, error) in [

@@ -56,6 +56,7 @@ impl fmt::Display for Printable<'_> {
 mod tests {
     use super::*;
 
+    // PROTOCOL 2.8
     #[test]
     fn what_a_terminal_would_obey_is_shown_instead() {
         let shown = |text: &str| escaped(text).to_string();

@@ -92,6 +92,7 @@ mod tests {
         }
     }
 
+    // PROTOCOL 2.5
     #[test]
     fn every_message_of_a_newer_peer_is_understood_unless_it_says_otherwise() {
         for message in messages() {

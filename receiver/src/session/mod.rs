@@ -46,6 +46,9 @@ const HAVE_ATTEMPTS: u32 = 20;
 /// Pause between two attempts at HAVE.
 const HAVE_RETRY: Duration = Duration::from_millis(50);
 
+/// Answers are spread over at most this, whatever a sender asks for.
+const SPREAD_MAX: Duration = Duration::from_secs(5);
+
 timer_names! {
     /// Why a host's session wakes.
     pub enum TimerName {
@@ -182,6 +185,8 @@ pub enum Ending {
 pub enum Output {
     /// Send to the announce's feedback address.
     Send(Message),
+    /// Throw away what the assembly of a block holds.
+    Discard(BlockIndex),
     /// Switch `current` to the staged release.
     Switch,
     /// The session is over; drop it.
@@ -239,7 +244,7 @@ impl Session {
             payload.for_each(|block| blocks.held(BlockIndex(block)));
         }
         let mut timers = Timers::default();
-        let spread = announce.timers.slot * announce.group_size;
+        let spread = (announce.timers.slot * announce.group_size).min(SPREAD_MAX);
         timers.arm(TimerName::Join, now + spread.mul_f64(rng.random()));
         timers.arm(TimerName::Silence, now + limits::SENDER_SILENCE_MAX);
         Self {
@@ -308,6 +313,12 @@ impl Session {
     /// Takes the counters that only the driver can read.
     pub fn set_meters(&mut self, meters: Meters) {
         self.reporting.meters = meters;
+    }
+
+    /// Another share of the process's memory: so many blocks may hold some.
+    pub fn set_block_slots(&mut self, slots: usize) {
+        let dropped = self.blocks.set_slots(slots);
+        self.outputs.extend(dropped.into_iter().map(Output::Discard));
     }
 
     /// A train of authenticated symbols of this session; one verdict for each is appended.

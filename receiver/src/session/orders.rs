@@ -31,6 +31,10 @@ impl Session {
         if order.release != self.release {
             return self.drops.increment(common::drops::DropReason::NotForUs);
         }
+        // PROTOCOL 4.13: an order issued before one that was obeyed is late news.
+        if self.orders.issue.is_some_and(|issue| order.issue < issue) {
+            return self.drops.increment(common::drops::DropReason::Stale);
+        }
         match kind {
             OrderKind::Activate => self.on_activate(now, order),
             OrderKind::Cancel => self.outputs.push_back(Output::Ended(Ending::Cancelled)),

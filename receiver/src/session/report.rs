@@ -10,7 +10,7 @@ use common::time::Timestamp;
 use common::wire::{Message, Rate, Status, Sweep};
 use rand::RngExt;
 
-use super::{Meters, Session};
+use super::{Meters, SPREAD_MAX, Session};
 
 /// RATE reports that the fleet makes for one poll, on average.
 pub const RATE_REPORTS: f64 = 128.0;
@@ -48,7 +48,7 @@ pub fn slot_wait(sweep: &Sweep, slot: Slot) -> Option<Duration> {
     let mut position = 0u32;
     for (first, last) in &sweep.ranges {
         if (first.0..=last.0).contains(&slot.0) {
-            return Some(sweep.slot * (position + (slot.0 - first.0)));
+            return Some((sweep.slot * (position + (slot.0 - first.0))).min(SPREAD_MAX));
         }
         position = position.saturating_add(last.0.saturating_sub(first.0)).saturating_add(1);
     }
@@ -63,7 +63,7 @@ pub fn echo(seen: Option<(u64, Timestamp)>, now: Timestamp) -> (u64, Duration) {
 impl Session {
     /// A random wait over which the whole group's answers would be spread like a sweep.
     pub(super) fn draw_spread(&mut self) -> Duration {
-        (self.slot_time * self.group_size).mul_f64(self.rng.random())
+        (self.slot_time * self.group_size).min(SPREAD_MAX).mul_f64(self.rng.random())
     }
 
     pub(super) fn send_status(&mut self, now: Timestamp) {

@@ -141,6 +141,11 @@ impl Store {
         self.app(app).is_ok_and(|app| app.holds_image(image).is_some())
     }
 
+    /// Whether an unfinished image is here, whose verified frames need not come again.
+    pub fn holds_partial(&self, app: &AppName, image: &Digest) -> bool {
+        self.app(app).is_ok_and(|app| app.layout.part(image).is_file())
+    }
+
     /// Whether the release is staged here.
     pub fn holds_release(&self, app: &AppName, release: &ReleaseId) -> bool {
         let is_staged = || {

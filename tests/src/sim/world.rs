@@ -495,6 +495,7 @@ impl World {
                     let at = now + Duration::from_millis(1);
                     self.push(at, Event::Store(index, nonce, StoreEvent::Switched));
                 }
+                host_side::Output::Discard(_) => {}
                 host_side::Output::Ended(ending) => {
                     host.endings.push(ending);
                     host.session = None;

@@ -1,0 +1,176 @@
+//! One session that the daemon takes part in: its state machine, its socket, its bytes.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use common::geometry::Geometry;
+use common::id::{AppName, BlockIndex, Label, SessionId};
+use common::net::Link;
+use common::time::Timestamp;
+use common::wire::{HostPhase, Message, Seal, escaped};
+use tracing::{debug, info, warn};
+
+use crate::pipeline::{Assembly, Work};
+use crate::session::{Ending, Meters, Output, Session, StoreEvent};
+use crate::status::SessionStatus;
+
+/// A session in progress.
+pub struct Member {
+    /// The state machine.
+    pub session: Session,
+    /// The data group's socket.
+    pub link: Box<dyn Link>,
+    /// The way to the workers.
+    pub work: Arc<Work>,
+    /// Blocks under assembly.
+    pub assemblies: BTreeMap<BlockIndex, Assembly>,
+    /// How the session is cut.
+    pub geometry: Geometry,
+    /// Where feedback goes.
+    pub feedback: SocketAddr,
+    /// The app.
+    pub app: AppName,
+    /// The release's label.
+    pub label: Label,
+    /// When its sender started, and its number.
+    pub started: (u64, u64),
+    /// When its sender was last heard.
+    pub heard_at: Timestamp,
+    /// Memory that one block takes.
+    pub block_bytes: usize,
+    /// The phase that the log has told of.
+    pub told: Option<HostPhase>,
+    /// How it ended.
+    pub ending: Option<Ending>,
+    /// Datagrams that the kernel dropped, as last read.
+    pub kernel_drops: u32,
+    /// Whether a failure to send was told.
+    pub has_complained: bool,
+}
+
+impl Member {
+    /// Something happened to the session's bytes.
+    pub fn on_event(&mut self, now: Timestamp, event: StoreEvent) {
+        self.session.handle_store(now, event);
+    }
+
+    /// An empty assembly for `block`, from spare memory if there is some.
+    pub fn assembly(&mut self, block: BlockIndex, spare: &mut Vec<Assembly>) -> &mut Assembly {
+        let geometry = &self.geometry;
+        self.assemblies.entry(block).or_insert_with(|| {
+            let mut assembly = spare.pop().unwrap_or_default();
+            let k = geometry.source_symbols_of(block);
+            assembly.reset(k, geometry.symbol_bytes(), geometry.repair_symbols());
+            assembly
+        })
+    }
+
+    /// Does what the session wants; `None` when it is over, else its deadline.
+    pub fn drain(
+        &mut self,
+        own: &mut dyn Link,
+        seal: &Seal,
+        outbound: &mut Vec<u8>,
+        spare: &mut Vec<Assembly>,
+    ) -> Option<Timestamp> {
+        let deadline = loop {
+            match self.session.poll_output() {
+                Output::Send(message) => self.send(own, seal, outbound, &message),
+                Output::Discard(block) => spare.extend(self.assemblies.remove(&block)),
+                Output::Switch => self.work.activate(),
+                Output::Ended(ending) => {
+                    self.ending = Some(ending);
+                    break None;
+                }
+                Output::Idle(deadline) => {
+                    break Some(deadline.map_or(Timestamp::NEVER, |deadline| deadline.at));
+                }
+            }
+        };
+        self.tell_phase();
+        deadline
+    }
+
+    fn send(&mut self, own: &mut dyn Link, seal: &Seal, out: &mut Vec<u8>, message: &Message) {
+        out.clear();
+        message.close(seal, self.session.id(), 0, 0, out);
+        // Feedback that is lost is asked for again; a network that is down is told once.
+        if let Err(error) = own.send(self.feedback, out, out.len())
+            && !std::mem::replace(&mut self.has_complained, true)
+        {
+            warn!("{} {}: cannot answer the sender: {error}", self.app, self.label);
+        }
+    }
+
+    fn tell_phase(&mut self) {
+        let phase = self.session.phase();
+        if self.told.replace(phase) == Some(phase) {
+            return;
+        }
+        let (app, label) = (&self.app, &self.label);
+        match phase {
+            HostPhase::Receiving => info!("{app} {label}: receiving"),
+            HostPhase::Staged => info!("{app} {label}: staged"),
+            HostPhase::Active => info!("{app} {label}: active"),
+            HostPhase::Failed => {
+                let (fault, detail) = self.session.fault();
+                warn!("{app} {label}: failed ({}): {}", fault.as_str(), escaped(detail));
+            }
+            _ => debug!("{app} {label}: {phase:?}"),
+        }
+    }
+
+    /// Reads the counters that STATUS and RATE carry.
+    pub fn read_meters(&mut self) {
+        let kernel_drops = u32::try_from(self.link.kernel_drops()).unwrap_or(u32::MAX);
+        let backlog_kib = u32::try_from(self.work.backlog_bytes() / 1024).unwrap_or(u32::MAX);
+        self.kernel_drops = kernel_drops;
+        self.session.set_meters(Meters { kernel_drops, backlog_kib });
+    }
+
+    /// What `fanhost status` shows.
+    pub fn status(&self) -> SessionStatus {
+        let (received, lost) = self.session.traffic();
+        let (fault, detail) = self.session.fault();
+        SessionStatus {
+            app: self.app.to_string(),
+            label: self.label.to_string(),
+            release: self.session.release().to_string(),
+            session: self.session.id().to_string(),
+            phase: format!("{:?}", self.session.phase()).to_lowercase(),
+            blocks_done: self.session.blocks().done(),
+            blocks_total: self.session.blocks().total(),
+            received,
+            lost,
+            kernel_drops: self.kernel_drops,
+            fault: fault.as_str().to_owned(),
+            detail: escaped(detail).to_string(),
+        }
+    }
+
+    /// Leaves the session. True when the same session may be joined again.
+    pub fn end(self) -> bool {
+        self.work.cancel();
+        let (app, label) = (&self.app, &self.label);
+        let phase = self.session.phase();
+        match self.ending {
+            Some(Ending::Stopped) if phase == HostPhase::Active => {
+                debug!("{app} {label}: session over");
+            }
+            Some(Ending::Stopped) => info!("{app} {label}: session over while {phase:?}"),
+            Some(Ending::Cancelled) => info!("{app} {label}: cancelled by the sender"),
+            Some(Ending::SenderLost) => {
+                warn!("{app} {label}: the sender is silent; what was received is kept");
+            }
+            Some(Ending::Refused(verdict)) => warn!("{app} {label}: not taken in: {verdict}"),
+            None => debug!("{app} {label}: left"),
+        }
+        self.ending == Some(Ending::SenderLost)
+    }
+
+    /// The session's number.
+    pub fn id(&self) -> SessionId {
+        self.session.id()
+    }
+}

@@ -1,0 +1,372 @@
+//! `fanhost run`: listens, takes part in sessions, one after another or several at once.
+//!
+//! One thread owns the sockets and the sessions; it touches no disk and takes no lock on the way of
+//! a datagram. Decides nothing about the protocol; that is [`crate::session`].
+#![expect(clippy::disallowed_methods, reason = "the host's identity comes from its machine")]
+
+mod meeting;
+mod member;
+mod receive;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use common::clock::Clock;
+use common::digest::Digest;
+use common::id::{AppName, BootNonce, HostName, SessionId};
+use common::limits;
+use common::net::{
+    Family, Interface, InterfaceError, Link, LinkOptions, Network, RecvBatch, Waker,
+    default_interface, find_interface, wait,
+};
+use common::time::Timestamp;
+use common::wire::Seal;
+use tracing::{info, warn};
+
+use crate::pipeline::{Assembly, Pipeline, Report};
+use crate::session::Verdict;
+use crate::status::{SessionStatus, StatusBoard};
+use crate::store::{AppConfig, Store, StoreError};
+use member::Member;
+
+/// Sessions remembered after their end, so that a repeated announce does not begin them again.
+const ENDED_MAX: usize = 64;
+/// Counters of the kernel and the status board are looked at so often.
+const METER_INTERVAL: Duration = Duration::from_millis(200);
+/// A membership that cannot be renewed is tried again after this.
+const REJOIN_RETRY: Duration = Duration::from_secs(5);
+/// Receive buffer of a data group: 130 ms at 1 Gbit/s.
+const DATA_BUFFER_BYTES: usize = 16 << 20;
+/// Receive buffer for announces and answers.
+const CONTROL_BUFFER_BYTES: usize = 1 << 20;
+/// Share of the symbol memory that fragments of frames may take.
+const FRAGMENT_SHARE_BYTES: usize = 24 << 20;
+
+/// What the administrator asked for.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Name or address of the interface; the one towards the group if not given.
+    pub interface: Option<String>,
+    /// The control group.
+    pub group: SocketAddr,
+    /// The store.
+    pub store: PathBuf,
+    /// The apps that this host takes.
+    pub apps: Vec<AppConfig>,
+    /// Its name.
+    pub host: HostName,
+    /// Ends after the first session.
+    pub once: bool,
+    /// Believe senders without keys.
+    pub insecure: bool,
+    /// Receive from this address only.
+    pub source: Option<IpAddr>,
+}
+
+/// Why a daemon could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// No such interface.
+    #[error(transparent)]
+    Interface(#[from] InterfaceError),
+    /// The interface has no address of the group's family.
+    #[error("interface {interface} has no {family} address; give another with --interface")]
+    Address {
+        /// Its name.
+        interface: String,
+        /// `IPv4` or `IPv6`.
+        family: &'static str,
+    },
+    /// A socket could not be opened or was lost.
+    #[error("{0}")]
+    Network(io::Error),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A thread or an event could not be made.
+    #[error("cannot start: {0}")]
+    Resources(io::Error),
+}
+
+/// Tells a running daemon to end.
+#[derive(Debug, Clone)]
+pub struct Stop {
+    is_raised: Arc<AtomicBool>,
+    waker: Waker,
+}
+
+impl Stop {
+    /// Not raised.
+    ///
+    /// # Errors
+    /// When the system gives no event descriptor.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { is_raised: Arc::default(), waker: Waker::new()? })
+    }
+
+    /// Raises it.
+    pub fn stop(&self) {
+        self.is_raised.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    fn is_raised(&self) -> bool {
+        self.is_raised.load(Ordering::Acquire)
+    }
+}
+
+/// The daemon's state, owned by its one thread.
+struct Daemon<'a> {
+    options: &'a Options,
+    network: &'a dyn Network,
+    clock: Clock,
+    seal: Seal,
+    interface: Interface,
+    machine: u64,
+    nonce: BootNonce,
+    apps: Vec<AppName>,
+    store: Arc<Store>,
+    control: Box<dyn Link>,
+    own: Box<dyn Link>,
+    pipeline: Pipeline,
+    members: BTreeMap<SessionId, Member>,
+    ended: Vec<SessionId>,
+    spare: Vec<Assembly>,
+    batch: RecvBatch,
+    verdicts: Vec<Verdict>,
+    outbound: Vec<u8>,
+    waker: Waker,
+    next_rejoin: Timestamp,
+    next_meter: Timestamp,
+    warned: Vec<(SessionId, meeting::Reason)>,
+    has_ended_one: bool,
+    board: &'a StatusBoard,
+}
+
+/// Opens the store and takes part in sessions until `stop` is raised.
+///
+/// # Errors
+/// When the daemon cannot start, or loses its sockets.
+pub fn run(
+    options: &Options,
+    network: &dyn Network,
+    stop: &Stop,
+    board: &StatusBoard,
+) -> Result<(), DaemonError> {
+    let family = Family::of(options.group.ip());
+    let interface = match &options.interface {
+        Some(name) => find_interface(name)?,
+        None => default_interface(family)?,
+    };
+    let store = Arc::new(Store::open(&options.store, options.apps.clone())?);
+    let link = LinkOptions {
+        source: options.source,
+        receive_buffer_bytes: CONTROL_BUFFER_BYTES,
+        ..LinkOptions::default()
+    };
+    let control =
+        network.join_group(options.group, &interface, &link).map_err(DaemonError::Network)?;
+    let bind = interface.bind_address(family, 0).ok_or_else(|| DaemonError::Address {
+        interface: interface.name.clone(),
+        family: if family == Family::V4 { "IPv4" } else { "IPv6" },
+    })?;
+    let own = network.unicast(bind, &interface, &link).map_err(DaemonError::Network)?;
+    let waker = Waker::new().map_err(DaemonError::Resources)?;
+    let pipeline =
+        Pipeline::start(Arc::clone(&store), waker.clone()).map_err(DaemonError::Resources)?;
+    let clock = Clock::start();
+    announce_start(options, &interface, &store);
+    let mut daemon = Daemon {
+        options,
+        network,
+        clock,
+        seal: Seal::Plain,
+        interface,
+        machine: machine(),
+        nonce: BootNonce(rand::random()),
+        apps: options.apps.iter().map(|app| app.app.clone()).collect(),
+        store,
+        control,
+        own,
+        pipeline,
+        members: BTreeMap::new(),
+        ended: Vec::new(),
+        spare: Vec::new(),
+        batch: RecvBatch::new(),
+        verdicts: Vec::new(),
+        outbound: Vec::new(),
+        waker,
+        next_rejoin: clock.now() + limits::REJOIN_INTERVAL,
+        next_meter: Timestamp::ZERO,
+        warned: Vec::new(),
+        has_ended_one: false,
+        board,
+    };
+    daemon.run(stop)
+}
+
+fn announce_start(options: &Options, interface: &Interface, store: &Store) {
+    let capabilities = store.capabilities();
+    let kinds: Vec<_> = capabilities.kinds.iter().map(|kind| kind.as_str()).collect();
+    let apps: Vec<_> = options.apps.iter().map(|app| app.app.as_str()).collect();
+    info!(
+        "{} listens to {} on {} for {}; store {}; kinds {}",
+        options.host,
+        options.group,
+        interface.name,
+        apps.join(", "),
+        options.store.display(),
+        kinds.join(" ")
+    );
+    for line in capabilities.complaints.iter().chain(&store.take_complaints()) {
+        warn!("{line}");
+    }
+    if options.insecure {
+        warn!("--insecure: any sender on this network is believed");
+    }
+}
+
+/// Tells machines of one name apart; the same for every process of a machine.
+fn machine() -> u64 {
+    let id = std::fs::read("/etc/machine-id").unwrap_or_default();
+    let digest = Digest::of(&id);
+    let [a, b, c, d, e, f, g, h, ..] = *digest.as_bytes();
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+}
+
+impl Daemon<'_> {
+    fn run(&mut self, stop: &Stop) -> Result<(), DaemonError> {
+        loop {
+            // 1. What came in, most urgent first: data, control, answers, the workers' reports.
+            let has_data = self.receive_data()?;
+            let has_input = has_data | self.receive_control()? | self.receive_own()?;
+            let has_reports = self.take_reports();
+            // 2. Time, and what the sessions want done.
+            let now = self.clock.now();
+            let deadline = self.serve_members(now);
+            self.keep_house(now);
+            if stop.is_raised() {
+                return self.shut_down("stopped");
+            }
+            if self.options.once && self.has_ended_one && self.members.is_empty() {
+                return self.shut_down("ended after one session");
+            }
+            // 3. Rest until something happens.
+            if !has_input && !has_reports {
+                let until = deadline.min(self.next_rejoin).min(self.next_meter_if_busy());
+                self.sleep(stop, until.since(self.clock.now()))?;
+            }
+        }
+    }
+
+    fn next_meter_if_busy(&self) -> Timestamp {
+        if self.members.is_empty() { Timestamp::NEVER } else { self.next_meter }
+    }
+
+    fn sleep(&self, stop: &Stop, time: Duration) -> Result<(), DaemonError> {
+        if time.is_zero() {
+            return Ok(());
+        }
+        let mut fds: Vec<BorrowedFd<'_>> =
+            vec![self.control.as_fd(), self.own.as_fd(), self.waker.as_fd(), stop.waker.as_fd()];
+        fds.extend(self.members.values().map(|member| member.link.as_fd()));
+        let time = time.min(limits::REJOIN_INTERVAL);
+        wait(&fds, Some(time)).map_err(DaemonError::Network)?;
+        self.waker.drain();
+        stop.waker.drain();
+        Ok(())
+    }
+
+    fn take_reports(&mut self) -> bool {
+        let mut has_any = false;
+        while let Some(report) = self.pipeline.take() {
+            has_any = true;
+            match report {
+                Report::Recycled(assembly) => self.spare.push(assembly),
+                Report::Event(session, event) => {
+                    let now = self.clock.now();
+                    if let Some(member) = self.members.get_mut(&session) {
+                        member.on_event(now, event);
+                    }
+                }
+            }
+        }
+        has_any
+    }
+
+    /// Runs timers and outputs of every session; returns the earliest deadline.
+    fn serve_members(&mut self, now: Timestamp) -> Timestamp {
+        let mut earliest = Timestamp::NEVER;
+        let mut over = Vec::new();
+        for (id, member) in &mut self.members {
+            member.session.handle_timeout(now);
+            match member.drain(&mut *self.own, &self.seal, &mut self.outbound, &mut self.spare) {
+                Some(deadline) => earliest = earliest.min(deadline),
+                None => over.push(*id),
+            }
+        }
+        for id in over {
+            self.end_session(id);
+        }
+        earliest
+    }
+
+    fn end_session(&mut self, id: SessionId) {
+        let Some(member) = self.members.remove(&id) else { return };
+        let may_come_back = member.end();
+        self.has_ended_one = true;
+        if !may_come_back {
+            if self.ended.len() == ENDED_MAX {
+                self.ended.remove(0);
+            }
+            self.ended.push(id);
+        }
+        self.share_memory();
+        if self.members.is_empty() {
+            // An idle host gives its memory back.
+            self.spare = Vec::new();
+        }
+    }
+
+    /// Divides the symbol memory among the sessions.
+    fn share_memory(&mut self) {
+        let count = self.members.len().max(1);
+        let share = (limits::SYMBOL_MEMORY_BYTES - FRAGMENT_SHARE_BYTES) / count;
+        for member in self.members.values_mut() {
+            let slots = share / member.block_bytes;
+            member.session.set_block_slots(slots.max(2));
+        }
+    }
+
+    /// Memberships, counters, complaints.
+    fn keep_house(&mut self, now: Timestamp) {
+        if now >= self.next_rejoin {
+            self.next_rejoin = now + limits::REJOIN_INTERVAL;
+            if let Err(error) = self.control.rejoin() {
+                warn!("the membership of {} is not renewed: {error}", self.options.group);
+                self.next_rejoin = now + REJOIN_RETRY;
+            }
+        }
+        if now >= self.next_meter {
+            self.next_meter = now + METER_INTERVAL;
+            self.members.values_mut().for_each(Member::read_meters);
+            let sessions: Vec<SessionStatus> = self.members.values().map(Member::status).collect();
+            self.board.set_sessions(sessions);
+            self.store.take_complaints().iter().for_each(|line| warn!("{line}"));
+        }
+    }
+
+    fn shut_down(&mut self, why: &str) -> Result<(), DaemonError> {
+        for member in std::mem::take(&mut self.members).into_values() {
+            member.end();
+        }
+        info!("{} {why}", self.options.host);
+        Ok(())
+    }
+}

@@ -1,0 +1,291 @@
+//! Datagrams in: trains of symbols to the session and their bytes to the assemblies, messages to
+//! whom they concern.
+
+use std::io;
+
+use common::id::{BlockIndex, ImageKind, SessionId};
+use common::net::LinkOptions;
+use common::time::Timestamp;
+use common::wire::{
+    Announce, Fault, Kind, KindSet, Message, Seal, SymbolHeader, escaped, peek_kind,
+};
+use tracing::{info, warn};
+
+use super::meeting::{self, Meeting, Reason};
+use super::member::Member;
+use super::{DATA_BUFFER_BYTES, Daemon, DaemonError};
+use crate::pipeline::{Assembly, Pipeline, Task};
+use crate::session::{Facts, OrderKind, Session, StoreEvent, Verdict};
+
+/// Symbols that are judged together.
+const TRAIN_MAX: usize = 64;
+
+impl Daemon<'_> {
+    /// Reads every session's data group once.
+    pub(super) fn receive_data(&mut self) -> Result<bool, DaemonError> {
+        let mut has_any = false;
+        for member in self.members.values_mut() {
+            let count = member.link.recv(&mut self.batch).map_err(DaemonError::Network)?;
+            if count == 0 {
+                continue;
+            }
+            has_any = true;
+            let now = self.clock.now();
+            let mut intake = Intake {
+                now,
+                seal: &self.seal,
+                pipeline: &self.pipeline,
+                spare: &mut self.spare,
+                verdicts: &mut self.verdicts,
+                headers: Vec::with_capacity(TRAIN_MAX),
+                symbols: Vec::with_capacity(TRAIN_MAX),
+            };
+            for (_, datagram) in self.batch.iter() {
+                intake.take(member, datagram);
+            }
+            intake.flush(member);
+        }
+        Ok(has_any)
+    }
+
+    /// Reads the control group.
+    pub(super) fn receive_control(&mut self) -> Result<bool, DaemonError> {
+        let count = self.control.recv(&mut self.batch).map_err(DaemonError::Network)?;
+        let batch = std::mem::take(&mut self.batch);
+        for (_, datagram) in batch.iter() {
+            if let Ok((header, Message::Announce(announce))) = Message::open(&self.seal, datagram) {
+                self.meet(header.session, &announce);
+            }
+        }
+        self.batch = batch;
+        Ok(count > 0)
+    }
+
+    /// Reads answers to this host alone.
+    pub(super) fn receive_own(&mut self) -> Result<bool, DaemonError> {
+        let count = self.own.recv(&mut self.batch).map_err(DaemonError::Network)?;
+        let now = self.clock.now();
+        for (_, datagram) in self.batch.iter() {
+            let Ok((header, message)) = Message::open(&self.seal, datagram) else { continue };
+            let Some(member) = self.members.get_mut(&header.session) else { continue };
+            member.heard_at = now;
+            handle_message(now, member, header.seq, &message);
+        }
+        Ok(count > 0)
+    }
+
+    fn meet(&mut self, id: SessionId, announce: &Announce) {
+        let now = self.clock.now();
+        let current = self.members.values().find(|member| member.app == announce.app);
+        let current = current.map(|member| meeting::Current {
+            id: member.id(),
+            started: member.started,
+            heard_at: member.heard_at,
+        });
+        let policy = meeting::Policy {
+            apps: &self.apps,
+            is_insecure: self.options.insecure,
+            is_full: self.members.len() >= common::limits::HOST_SESSIONS_MAX,
+        };
+        let is_known = |id| self.members.contains_key(&id);
+        let is_over = |id| self.ended.contains(&id);
+        match meeting::decide(now, id, announce, current, is_known, is_over, policy) {
+            Meeting::Known => {
+                if let Some(member) = self.members.get_mut(&id) {
+                    member.heard_at = now;
+                    member.session.handle_announce(now, announce);
+                }
+            }
+            Meeting::Ignore(reason) => self.tell_ignored(id, announce, reason),
+            Meeting::Supersede(old) => {
+                info!("{}: another session takes over", announce.app);
+                self.end_session(old);
+                self.join(now, id, announce);
+            }
+            Meeting::Join => self.join(now, id, announce),
+        }
+    }
+
+    fn tell_ignored(&mut self, id: SessionId, announce: &Announce, reason: Reason) {
+        let is_news = !self.warned.contains(&(id, reason));
+        let line = match reason {
+            Reason::Insecure => "the sender has no keys, and this host runs without --insecure",
+            Reason::Full => "this host takes part in as many sessions as it may",
+            _ => return,
+        };
+        if is_news {
+            self.warned.truncate(super::ENDED_MAX);
+            self.warned.insert(0, (id, reason));
+            let (app, label) = (&announce.app, &announce.label);
+            warn!("{app} {label} from {}: {line}", escaped(&announce.sender.host));
+        }
+    }
+
+    fn join(&mut self, now: Timestamp, id: SessionId, announce: &Announce) {
+        let sender = (escaped(&announce.sender.host), escaped(&announce.sender.user));
+        let (app, label) = (&announce.app, &announce.label);
+        match self.member(now, id, announce) {
+            Ok(member) => {
+                info!("{app} {label}: joins, sent by {} on {}", sender.1, sender.0);
+                self.members.insert(id, member);
+                self.share_memory();
+            }
+            Err(error) => {
+                warn!("{app} {label}: cannot take part: {error}");
+                self.ended.push(id);
+            }
+        }
+    }
+
+    fn member(&self, now: Timestamp, id: SessionId, announce: &Announce) -> io::Result<Member> {
+        let options = LinkOptions {
+            source: self.options.source,
+            receive_buffer_bytes: DATA_BUFFER_BYTES,
+            ..LinkOptions::default()
+        };
+        let link = self.network.join_group(announce.data_group, &self.interface, &options)?;
+        let geometry = announce.geometry;
+        let facts = self.facts(announce);
+        let work = self.pipeline.begin(Task {
+            session: id,
+            app: announce.app.clone(),
+            release: announce.release,
+            lengths: announce.preamble,
+            geometry,
+            holds_image: facts.holds_image,
+            holds_release: facts.holds_release,
+        })?;
+        let is_usable = facts.kinds.contains(announce.kind);
+        let symbol = usize::from(geometry.symbol_bytes());
+        let symbols =
+            usize::from(geometry.block_symbols()) + usize::from(geometry.repair_symbols());
+        let mut session = Session::new(now, id, announce, facts, rand::random());
+        if !is_usable {
+            let (fault, detail) = (Fault::KindUnsupported, self.unusable(announce.kind));
+            session.handle_store(now, StoreEvent::Failed { fault, detail });
+        }
+        Ok(Member {
+            session,
+            link,
+            work,
+            assemblies: std::collections::BTreeMap::new(),
+            geometry,
+            feedback: announce.feedback,
+            app: announce.app.clone(),
+            label: announce.label.clone(),
+            started: (announce.sender.started, announce.sender.instance),
+            heard_at: now,
+            block_bytes: symbol * symbols,
+            told: None,
+            ending: None,
+            kernel_drops: 0,
+            has_complained: false,
+        })
+    }
+
+    fn unusable(&self, kind: ImageKind) -> String {
+        let complaints = self.store.capabilities().complaints.join("; ");
+        format!("cannot use {kind} here: {complaints}")
+    }
+
+    fn facts(&self, announce: &Announce) -> Facts {
+        let app = &announce.app;
+        let holds_release = self.store.holds_release(app, &announce.release);
+        let holds_image = self.store.holds_image(app, &announce.image);
+        Facts {
+            host: self.options.host.clone(),
+            machine: self.machine,
+            nonce: self.nonce,
+            link: self.interface.speed,
+            free_bytes: self.store.free_bytes(app),
+            clock_us: common::clock::unix_micros(),
+            kinds: self.store.capabilities().kinds.into_iter().collect::<KindSet>(),
+            holds_release,
+            holds_image,
+            holds_partial: !holds_image && self.store.holds_partial(app, &announce.image),
+            block_slots: 2,
+        }
+    }
+}
+
+/// One batch of one session's datagrams on its way in.
+struct Intake<'a, 'b> {
+    now: Timestamp,
+    seal: &'a Seal,
+    pipeline: &'a Pipeline,
+    spare: &'a mut Vec<Assembly>,
+    verdicts: &'a mut Vec<Verdict>,
+    headers: Vec<SymbolHeader>,
+    symbols: Vec<&'b [u8]>,
+}
+
+impl<'b> Intake<'_, 'b> {
+    fn take(&mut self, member: &mut Member, datagram: &'b [u8]) {
+        let is_symbol = peek_kind(datagram).is_some_and(Kind::is_symbol);
+        let Ok(inner) = self.seal.open(datagram) else { return };
+        if is_symbol {
+            let Ok((header, symbol)) = SymbolHeader::parse(inner) else { return };
+            let has_size = symbol.len() == usize::from(member.geometry.symbol_bytes());
+            if header.session == member.id() && has_size {
+                self.headers.push(header);
+                self.symbols.push(symbol);
+            }
+            if self.headers.len() == TRAIN_MAX {
+                self.flush(member);
+            }
+        } else if let Ok((header, message)) = Message::parse(inner)
+            && header.session == member.id()
+        {
+            self.flush(member);
+            member.heard_at = self.now;
+            handle_message(self.now, member, header.seq, &message);
+        }
+    }
+
+    /// Has the train judged and copies what is kept: the only copy of a payload on its way.
+    fn flush(&mut self, member: &mut Member) {
+        if self.headers.is_empty() {
+            return;
+        }
+        self.verdicts.clear();
+        member.heard_at = self.now;
+        member.session.handle_symbols(self.now, &self.headers, self.verdicts);
+        for (verdict, bytes) in self.verdicts.iter().zip(&self.symbols) {
+            match *verdict {
+                Verdict::Drop(_) => {}
+                Verdict::Keep { block, symbol } => {
+                    member.assembly(block, self.spare).keep(symbol, bytes);
+                }
+                Verdict::KeepInsteadOf { block, symbol, evicted } => {
+                    self.spare.extend(member.assemblies.remove(&evicted));
+                    member.assembly(block, self.spare).keep(symbol, bytes);
+                }
+                Verdict::KeepAndDecode { block, symbol } => {
+                    member.assembly(block, self.spare).keep(symbol, bytes);
+                    self.hand_on(member, block);
+                }
+            }
+        }
+        self.headers.clear();
+        self.symbols.clear();
+    }
+
+    fn hand_on(&self, member: &mut Member, block: BlockIndex) {
+        let assembly = member.assemblies.remove(&block).expect("a symbol was just kept in it");
+        self.pipeline.submit(&member.work, block, assembly);
+    }
+}
+
+fn handle_message(now: Timestamp, member: &mut Member, seq: u32, message: &Message) {
+    let session = &mut member.session;
+    match message {
+        Message::JoinAck(ack) => session.handle_join_ack(now, ack),
+        Message::Poll(poll) => session.handle_poll(now, seq, poll),
+        Message::Advertise(advertise) => session.handle_advertise(now, seq, advertise),
+        Message::Activate(order) => session.handle_order(now, seq, OrderKind::Activate, order),
+        Message::Cancel(order) => session.handle_order(now, seq, OrderKind::Cancel, order),
+        Message::Stop(order) => session.handle_order(now, seq, OrderKind::Stop, order),
+        // Announces come by the control group, and feedback is not for hosts.
+        _ => {}
+    }
+}

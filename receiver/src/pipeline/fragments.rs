@@ -1,0 +1,118 @@
+//! Frames that reach over the edge of a block, kept until the neighbour arrives.
+//!
+//! Bounded: beyond the bound the fragments of the lowest frame are thrown away and the blocks that
+//! they came from are needed again.
+
+use std::collections::BTreeMap;
+
+use common::id::{BlockIndex, FrameIndex};
+
+/// Bytes of fragments that a session holds. With blocks arriving in windows of sixteen, one or two
+/// frames of about a megabyte are open at a time.
+pub const FRAGMENT_BYTES_MAX: usize = 24 << 20;
+
+#[derive(Debug)]
+struct Fragment {
+    bytes: Vec<u8>,
+    missing: usize,
+    pieces: Vec<(BlockIndex, usize)>,
+}
+
+/// The incomplete frames of a session.
+#[derive(Debug, Default)]
+pub struct Fragments {
+    frames: BTreeMap<u32, Fragment>,
+    held_bytes: usize,
+}
+
+/// What adding a piece led to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Joined {
+    /// The frame is complete; these blocks gave it.
+    Complete(Vec<u8>, Vec<BlockIndex>),
+    /// More is missing. These blocks lost what they had given, because memory ran out.
+    Waiting(Vec<BlockIndex>),
+}
+
+impl Fragments {
+    /// Adds the bytes that `block` has of a frame of `frame_bytes`, from `offset` within it on.
+    pub fn add(
+        &mut self,
+        frame: FrameIndex,
+        frame_bytes: usize,
+        block: BlockIndex,
+        offset: usize,
+        bytes: &[u8],
+    ) -> Joined {
+        let fragment = self.frames.entry(frame.0).or_insert_with(|| {
+            self.held_bytes += frame_bytes;
+            Fragment { bytes: vec![0; frame_bytes], missing: frame_bytes, pieces: Vec::new() }
+        });
+        // A block that was thrown away as a whole brings the same piece again.
+        if !fragment.pieces.contains(&(block, offset)) {
+            fragment.pieces.push((block, offset));
+            fragment.missing -= bytes.len();
+        }
+        fragment.bytes[offset..][..bytes.len()].copy_from_slice(bytes);
+        if fragment.missing == 0 {
+            let whole = self.remove(frame.0).expect("it was just added to");
+            let blocks = whole.pieces.into_iter().map(|(block, _)| block).collect();
+            return Joined::Complete(whole.bytes, blocks);
+        }
+        Joined::Waiting(self.shrink(frame.0))
+    }
+
+    fn remove(&mut self, frame: u32) -> Option<Fragment> {
+        let fragment = self.frames.remove(&frame)?;
+        self.held_bytes -= fragment.bytes.len();
+        Some(fragment)
+    }
+
+    fn shrink(&mut self, newest: u32) -> Vec<BlockIndex> {
+        let mut lost = Vec::new();
+        while self.held_bytes > FRAGMENT_BYTES_MAX {
+            let Some(oldest) = self.frames.keys().copied().find(|frame| *frame != newest) else {
+                break;
+            };
+            let fragment = self.remove(oldest).expect("its key was just seen");
+            lost.extend(fragment.pieces.into_iter().map(|(block, _)| block));
+        }
+        lost
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FRAME: FrameIndex = FrameIndex(3);
+
+    #[test]
+    fn a_frame_over_three_blocks_is_joined_in_any_order_and_repeats_do_not_count() {
+        let mut fragments = Fragments::default();
+        let waiting = Joined::Waiting(Vec::new());
+        assert_eq!(fragments.add(FRAME, 6, BlockIndex(2), 4, b"ef"), waiting);
+        assert_eq!(fragments.add(FRAME, 6, BlockIndex(2), 4, b"ef"), waiting);
+        assert_eq!(fragments.add(FRAME, 6, BlockIndex(0), 0, b"ab"), waiting);
+        let blocks = vec![BlockIndex(2), BlockIndex(0), BlockIndex(1)];
+        let complete = Joined::Complete(b"abcdef".to_vec(), blocks);
+        assert_eq!(fragments.add(FRAME, 6, BlockIndex(1), 2, b"cd"), complete);
+        assert_eq!(fragments.held_bytes, 0);
+    }
+
+    #[test]
+    fn beyond_the_bound_the_lowest_frame_goes_and_its_blocks_are_named() {
+        let mut fragments = Fragments::default();
+        let mega = 1 << 20;
+        let mut lost = Vec::new();
+        for index in 0..40 {
+            let frame = FrameIndex(index);
+            match fragments.add(frame, mega, BlockIndex(index), 0, &[1; 10]) {
+                Joined::Waiting(blocks) => lost.extend(blocks),
+                Joined::Complete(..) => panic!("nothing is complete"),
+            }
+            assert!(fragments.held_bytes <= FRAGMENT_BYTES_MAX);
+        }
+        assert_eq!(lost, (0..16).map(BlockIndex).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,168 @@
+//! The installer of one session: what takes long and happens once.
+//!
+//! It opens the partial image once the preamble is known, finishes and stages it, and switches. It
+//! ends when the session's work is dropped or cancelled; a partial image is kept.
+
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use common::bundle::{FrameKind, Preamble};
+use common::geometry::Space;
+use common::id::{BlockIndex, FrameIndex};
+use common::wire::Fault;
+
+use super::work::finish_if_complete;
+use super::{Work, runs};
+use crate::session::StoreEvent;
+use crate::store::{Partial, Store, StoreError};
+
+/// An image that another session has open is waited for: a superseded session lets go of it as soon
+/// as its workers are through.
+const BUSY_WAIT_MAX: Duration = Duration::from_secs(10);
+/// Between two attempts.
+const BUSY_RETRY: Duration = Duration::from_millis(20);
+
+/// What the installer is to do.
+pub enum Order {
+    /// The preamble is complete.
+    Prepare(Vec<u8>),
+    /// Every frame is in its place.
+    Finish,
+    /// Switch `current`.
+    Activate,
+    /// The session is over.
+    Cancel,
+}
+
+/// Works off orders until there are no more.
+pub fn run(store: &Store, work: &Weak<Work>, orders: &Receiver<Order>, holds_image: bool) {
+    while let Ok(order) = orders.recv() {
+        let Some(work) = work.upgrade() else { return };
+        let result = match order {
+            Order::Prepare(bytes) => prepare(store, &work, &bytes, holds_image),
+            Order::Finish => finish(store, &work),
+            Order::Activate => activate(store, &work),
+            Order::Cancel => {
+                drop(take_partial(&work));
+                return;
+            }
+        };
+        if let Err((fault, detail)) = result {
+            work.tell(StoreEvent::Failed { fault, detail });
+        }
+    }
+}
+
+type Failure = (Fault, String);
+
+fn failure(error: &StoreError) -> Failure {
+    (error.fault(), error.to_string())
+}
+
+fn prepare(
+    store: &Store,
+    work: &Arc<Work>,
+    bytes: &[u8],
+    holds_image: bool,
+) -> Result<(), Failure> {
+    let preamble = Preamble::parse(bytes, &work.lengths, work.release)
+        .map_err(|error| (Fault::VerifyFailed, format!("the preamble is refused: {error}")))?;
+    if preamble.plan.payload_bytes() != work.geometry.payload_bytes() {
+        let line = "the plan has another length than the session announced";
+        return Err((Fault::VerifyFailed, line.to_owned()));
+    }
+    let preamble = Arc::new(preamble);
+    store.check(&work.app, &preamble).map_err(|error| failure(&error))?;
+    if holds_image {
+        let every_block = work.geometry.space_blocks(Space::Payload).map(BlockIndex).collect();
+        work.tell(StoreEvent::Prepared { held: Vec::new(), held_blocks: every_block });
+        work.tell(StoreEvent::ImageDurable);
+        return stage_held(store, work, &preamble);
+    }
+    let partial = begin(store, work, &preamble)?;
+    let held = partial.held();
+    // Frames of zeros travel as nothing at all.
+    for index in (0..preamble.plan.len()).map(FrameIndex) {
+        let frame = preamble.plan.frame(index).expect("an index below the plan's length");
+        if frame.kind == FrameKind::Zero {
+            partial.write_frame(index, &[]).map_err(|error| failure(&error))?;
+        }
+    }
+    let held_blocks = held_blocks(work, &preamble, &held);
+    *work.partial.write().unwrap_or_else(PoisonError::into_inner) = Some(partial);
+    let named = held.into_iter().filter(|index| {
+        preamble.plan.frame(*index).is_some_and(|frame| frame.kind != FrameKind::Zero)
+    });
+    work.tell(StoreEvent::Prepared { held: runs(named), held_blocks });
+    unpark(work, preamble);
+    finish_if_complete(work);
+    Ok(())
+}
+
+/// Opens the partial image, waiting while a former session still has it.
+fn begin(store: &Store, work: &Work, preamble: &Arc<Preamble>) -> Result<Partial, Failure> {
+    let until = Instant::now() + BUSY_WAIT_MAX;
+    loop {
+        match store.begin(&work.app, Arc::clone(preamble)) {
+            Err(error) if error.is_busy() && Instant::now() < until && !work.is_cancelled() => {
+                std::thread::sleep(BUSY_RETRY);
+            }
+            result => return result.map_err(|error| failure(&error)),
+        }
+    }
+}
+
+/// The plan is known: blocks that came before it go to the workers.
+fn unpark(work: &Arc<Work>, preamble: Arc<Preamble>) {
+    let mut parked = work.parked.lock().unwrap_or_else(PoisonError::into_inner);
+    // Only this thread sets it, and only for the one Prepare order of a session.
+    let _ = work.prepared.set(preamble);
+    for (block, assembly) in parked.drain(..) {
+        work.backlog_bytes.fetch_sub(assembly.bytes() as u64, Ordering::Relaxed);
+        work.submit(block, assembly);
+    }
+}
+
+/// Blocks all of whose bytes belong to held frames.
+fn held_blocks(work: &Work, preamble: &Preamble, held: &[FrameIndex]) -> Vec<BlockIndex> {
+    let mut is_held = vec![false; preamble.plan.len() as usize];
+    held.iter().for_each(|index| is_held[index.0 as usize] = true);
+    let all_held = |block: &BlockIndex| {
+        let span = work.geometry.span(*block);
+        let end = span.offset + u64::from(span.bytes);
+        let first = preamble.plan.frame_at(span.offset).map_or(0, |frame| frame.0);
+        (first..preamble.plan.len())
+            .take_while(|index| preamble.plan.payload_offset(FrameIndex(*index)) < end)
+            .all(|index| is_held[index as usize])
+    };
+    work.geometry.space_blocks(Space::Payload).map(BlockIndex).filter(all_held).collect()
+}
+
+fn take_partial(work: &Work) -> Option<Partial> {
+    work.partial.write().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+fn finish(store: &Store, work: &Work) -> Result<(), Failure> {
+    let Some(partial) = take_partial(work) else { return Ok(()) };
+    let preamble = work.prepared.get().expect("a partial image has a plan");
+    let image = partial.finish().map_err(|error| failure(&error))?;
+    work.tell(StoreEvent::ImageDurable);
+    store.stage(&work.app, preamble, image).map_err(|error| failure(&error))?;
+    work.tell(StoreEvent::Staged);
+    Ok(())
+}
+
+fn stage_held(store: &Store, work: &Work, preamble: &Preamble) -> Result<(), Failure> {
+    store.stage_held(&work.app, preamble).map_err(|error| failure(&error))?;
+    work.tell(StoreEvent::Staged);
+    Ok(())
+}
+
+fn activate(store: &Store, work: &Work) -> Result<(), Failure> {
+    store.activate(&work.app, work.release).map_err(|error| failure(&error))?;
+    work.tell(StoreEvent::Switched);
+    // Old releases go after the switch is told; what cannot go is a complaint, not a failure.
+    store.prune(&work.app).map_err(|error| failure(&error))
+}

@@ -1,0 +1,256 @@
+//! From symbols to a staged release, on threads beside the socket thread.
+//!
+//! Workers decode blocks, verify and decompress frames, verify chunks and write; one installer for
+//! each session opens the partial image, finishes it, stages and switches. Nothing here knows the
+//! network. Invariant: a byte is decompressed only after its frame's digest was right, and written
+//! only after its chunk's was.
+#![expect(clippy::disallowed_methods, reason = "the workers are threads of the data path")]
+
+mod assembly;
+mod fragments;
+mod install;
+mod work;
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::thread;
+
+use common::bundle::Preamble;
+use common::geometry::{Geometry, PreambleLengths, Space};
+use common::id::{AppName, BlockIndex, FrameIndex, ReleaseId, SessionId};
+use common::net::Waker;
+
+use crate::session::StoreEvent;
+use crate::store::{Partial, Store};
+
+pub use assembly::Assembly;
+use fragments::Fragments;
+use install::Order;
+
+/// What the threads tell the socket thread.
+#[derive(Debug)]
+pub enum Report {
+    /// Something for the session.
+    Event(SessionId, StoreEvent),
+    /// An assembly's memory, for the next block.
+    Recycled(Assembly),
+}
+
+/// The worker pool of a process.
+pub struct Pipeline {
+    store: Arc<Store>,
+    jobs: Sender<Job>,
+    reports: Receiver<Report>,
+    outbox: Outbox,
+}
+
+/// One block on its way through a worker.
+struct Job {
+    work: Arc<Work>,
+    block: BlockIndex,
+    assembly: Assembly,
+}
+
+/// The way back to the socket thread.
+#[derive(Clone)]
+struct Outbox {
+    reports: Sender<Report>,
+    waker: Waker,
+}
+
+impl Outbox {
+    fn send(&self, report: Report) {
+        // The socket thread ends last; if it is gone there is nobody to tell.
+        let _ = self.reports.send(report);
+        self.waker.wake();
+    }
+}
+
+/// Everything that the threads share about one session.
+pub struct Work {
+    session: SessionId,
+    app: AppName,
+    release: ReleaseId,
+    lengths: PreambleLengths,
+    geometry: Geometry,
+    is_cancelled: AtomicBool,
+    is_finishing: AtomicBool,
+    backlog_bytes: AtomicU64,
+    preamble: Mutex<PreambleBytes>,
+    prepared: OnceLock<Arc<Preamble>>,
+    /// Taken when the image is finished; `None` before and after.
+    partial: RwLock<Option<Partial>>,
+    /// Payload blocks that came before the plan.
+    parked: Mutex<Vec<(BlockIndex, Assembly)>>,
+    fragments: Mutex<Fragments>,
+    orders: Sender<Order>,
+    jobs: Sender<Job>,
+    outbox: Outbox,
+}
+
+/// The preamble while it is being put together.
+struct PreambleBytes {
+    bytes: Vec<u8>,
+    missing_blocks: u32,
+}
+
+/// What a session brings to the pipeline.
+#[derive(Debug, Clone)]
+pub struct Task {
+    /// The session.
+    pub session: SessionId,
+    /// The app.
+    pub app: AppName,
+    /// The release that the preamble must describe.
+    pub release: ReleaseId,
+    /// How the preamble is cut into parts.
+    pub lengths: PreambleLengths,
+    /// How the session is cut.
+    pub geometry: Geometry,
+    /// The image is in the store: no payload will come.
+    pub holds_image: bool,
+    /// The release is staged: nothing will come.
+    pub holds_release: bool,
+}
+
+impl Pipeline {
+    /// Starts the workers, half of the cores; `waker` is rung for each report.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(store: Arc<Store>, waker: Waker) -> io::Result<Self> {
+        let (jobs, queue) = channel::<Job>();
+        let (sender, reports) = channel();
+        let outbox = Outbox { reports: sender, waker };
+        let queue = Arc::new(Mutex::new(queue));
+        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        for index in 0..(cores / 2).max(1) {
+            let queue = Arc::clone(&queue);
+            thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+                let mut worker = work::Worker::default();
+                loop {
+                    let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let Ok(job) = job else { return };
+                    worker.run(job);
+                }
+            })?;
+        }
+        Ok(Self { store, jobs, reports, outbox })
+    }
+
+    /// Takes a session on; its installer starts.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn begin(&self, task: Task) -> io::Result<Arc<Work>> {
+        let (orders, queue) = channel();
+        let preamble_blocks = task.geometry.space_blocks(Space::Preamble).len() as u32;
+        let preamble = PreambleBytes {
+            bytes: vec![0; task.geometry.preamble_bytes() as usize],
+            missing_blocks: preamble_blocks,
+        };
+        let work = Arc::new(Work {
+            session: task.session,
+            app: task.app,
+            release: task.release,
+            lengths: task.lengths,
+            geometry: task.geometry,
+            is_cancelled: AtomicBool::new(false),
+            is_finishing: AtomicBool::new(false),
+            backlog_bytes: AtomicU64::new(0),
+            preamble: Mutex::new(preamble),
+            prepared: OnceLock::new(),
+            partial: RwLock::new(None),
+            parked: Mutex::new(Vec::new()),
+            fragments: Mutex::new(Fragments::default()),
+            orders,
+            jobs: self.jobs.clone(),
+            outbox: self.outbox.clone(),
+        });
+        let (store, installed) = (Arc::clone(&self.store), Arc::downgrade(&work));
+        thread::Builder::new()
+            .name("installer".to_owned())
+            .spawn(move || install::run(&store, &installed, &queue, task.holds_image))?;
+        if task.holds_release {
+            self.outbox.send(Report::Event(work.session, StoreEvent::Staged));
+        }
+        Ok(work)
+    }
+
+    /// The next report, if there is one.
+    pub fn take(&self) -> Option<Report> {
+        self.reports.try_recv().ok()
+    }
+
+    /// Hands a block with enough symbols on.
+    pub fn submit(&self, work: &Arc<Work>, block: BlockIndex, assembly: Assembly) {
+        work.submit(block, assembly);
+    }
+}
+
+impl Work {
+    fn submit(self: &Arc<Self>, block: BlockIndex, assembly: Assembly) {
+        self.backlog_bytes.fetch_add(assembly.bytes() as u64, Ordering::Relaxed);
+        let _ = self.jobs.send(Job { work: Arc::clone(self), block, assembly });
+    }
+
+    /// Switches `current` to the staged release.
+    pub fn activate(&self) {
+        let _ = self.orders.send(Order::Activate);
+    }
+
+    /// The session is over: what is still queued is thrown away, a partial image is kept.
+    pub fn cancel(&self) {
+        self.is_cancelled.store(true, Ordering::Relaxed);
+        let _ = self.orders.send(Order::Cancel);
+    }
+
+    /// Bytes handed on and not yet consumed.
+    pub fn backlog_bytes(&self) -> u64 {
+        self.backlog_bytes.load(Ordering::Relaxed)
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.is_cancelled.load(Ordering::Relaxed)
+    }
+
+    fn tell(&self, event: StoreEvent) {
+        self.outbox.send(Report::Event(self.session, event));
+    }
+
+    /// A block's memory goes back to the socket thread, and what became of it to the session.
+    fn release(&self, assembly: Assembly, event: StoreEvent) {
+        self.backlog_bytes.fetch_sub(assembly.bytes() as u64, Ordering::Relaxed);
+        self.outbox.send(Report::Recycled(assembly));
+        self.tell(event);
+    }
+}
+
+/// Runs of consecutive indices.
+fn runs(mut frames: impl Iterator<Item = FrameIndex>) -> Vec<(FrameIndex, u32)> {
+    let mut runs: Vec<(FrameIndex, u32)> =
+        frames.next().map(|first| (first, 1)).into_iter().collect();
+    for frame in frames {
+        match runs.last_mut() {
+            Some((first, count)) if first.0 + *count == frame.0 => *count += 1,
+            _ => runs.push((frame, 1)),
+        }
+    }
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn held_frames_are_told_in_runs() {
+        let frames = [0, 1, 2, 5, 7, 8].map(FrameIndex);
+        let expected = vec![(FrameIndex(0), 3), (FrameIndex(5), 1), (FrameIndex(7), 2)];
+        assert_eq!(runs(frames.into_iter()), expected);
+        assert!(runs(std::iter::empty()).is_empty());
+    }
+}
