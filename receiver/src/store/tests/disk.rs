@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests read and write files")]
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -178,7 +178,46 @@ fn a_root_inside_the_store_can_be_reached_but_the_store_not_listed() {
     assert_eq!((mode(&place.store), mode(&place.store.join("shop"))), (0o711, 0o711));
     assert_eq!(mode(&place.store.join("shop/images")), 0o700);
     assert_eq!((mode(&root), mode(&root.join("current/directory"))), (0o755, 0o755));
+    fs::set_permissions(&place.store, fs::Permissions::from_mode(0o700)).unwrap();
+    let store = Store::open(&place.store, vec![AppConfig { root, ..place.config() }]).unwrap();
+    let lines = store.take_complaints();
+    assert!(lines[0].starts_with("services cannot reach shop below "), "{lines:?}");
     let elsewhere = Place::new(&directory.path().join("else"));
     elsewhere.open();
     assert_eq!(mode(&elsewhere.store), 0o700);
+}
+
+#[test]
+fn a_host_without_privileges_installs_tar_and_raw() {
+    in_private_mounts("a_host_without_privileges_installs_tar_and_raw", |directory| {
+        use crate::store::unpack::archive::{Entry, archive};
+        use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
+        let (user, group) = (rustix::fs::Uid::from_raw(65534), rustix::fs::Gid::from_raw(65534));
+        std::os::unix::fs::chown(directory, Some(65534), Some(65534)).unwrap();
+        // Of this thread only, and of those that it starts.
+        set_thread_res_gid(group, group, group).unwrap();
+        set_thread_res_uid(user, user, user).unwrap();
+        let place = Place::new(directory);
+        let store = place.open();
+        assert_eq!(store.capabilities().complaints.len(), 1, "{:?}", store.capabilities());
+        let tree = |sequence: u64| {
+            let version = sequence.to_string();
+            let entries = [
+                Entry { mode: 0o555, owner: (0, 0), ..Entry::directory("./") },
+                Entry { mode: 0o555, owner: (33, 33), ..Entry::directory("closed") },
+                Entry { mode: 0o400, owner: (0, 0), ..Entry::file("closed/file", b"x") },
+                Entry { mode: 0o444, ..Entry::file("version", version.as_bytes()) },
+            ];
+            Release::new(ImageKind::Tar, sequence, archive(&entries))
+        };
+        for sequence in 1..=5 {
+            tree(sequence).install(&store).unwrap();
+            assert_eq!(store.take_complaints(), [""; 0]);
+            let version = fs::read_to_string(place.current().join("version")).unwrap();
+            assert_eq!(version, sequence.to_string());
+        }
+        assert_eq!(place.names("srv/releases").len(), 3, "closed directories are pruned as well");
+        Release::raw(6).install(&store).unwrap();
+        place.assert_tidy();
+    });
 }

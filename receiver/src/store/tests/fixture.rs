@@ -228,11 +228,12 @@ impl Release {
         partial.finish()
     }
 
-    /// Receives, stages and activates.
+    /// Receives, stages, activates and prunes.
     pub(in crate::store) fn install(&self, store: &Store) -> Result<(), StoreError> {
         let image = self.receive(store)?;
         store.stage(&shop(), &self.preamble, image)?;
-        store.activate(&shop(), self.id())
+        store.activate(&shop(), self.id())?;
+        store.prune(&shop())
     }
 }
 

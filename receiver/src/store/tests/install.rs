@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::id::ImageKind;
+use common::wire::Fault;
 
 use super::fixture::{Place, Release, image, in_private_mounts, mount_tmpfs, shop, unmount_below};
 use super::recorder::{Fate, Recorder, words};
@@ -217,6 +218,26 @@ fn after_restart(place: &Place, expected: u64, release: &Release, what: &str) {
 fn current_of(store: &Store) -> Vec<String> {
     let all = store.releases().unwrap();
     all.into_iter().filter(|facts| facts.is_current).map(|facts| facts.label.to_string()).collect()
+}
+
+#[test]
+fn after_a_failed_fsync_the_file_is_discarded_and_never_synced_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = Place::new(directory.path());
+    let recorder = Arc::new(Recorder::default());
+    let store = place.open_in(Arc::clone(&recorder) as Arc<dyn World>).unwrap();
+    let release = Release::raw(1);
+    let is_sync = |step: &Step| matches!(step, Step::Sync { path } if path.extension().is_some_and(|end| end == "part"));
+    recorder.start(None);
+    release.receive(&store).unwrap();
+    let at = recorder.trace().iter().position(is_sync).unwrap();
+    fs::remove_dir_all(place.store.join("shop/images")).unwrap();
+    fs::create_dir(place.store.join("shop/images")).unwrap();
+    recorder.start(Some((Some(at), Fate::Fails)));
+    let error = release.receive(&store).unwrap_err();
+    assert_eq!(error.fault(), Fault::DiskFailed, "{error}");
+    assert_eq!(recorder.trace().iter().filter(|step| is_sync(step)).count(), 1);
+    assert_eq!((place.names("incoming").len(), place.names("images").len()), (0, 0));
 }
 
 #[test]
