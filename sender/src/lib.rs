@@ -1,4 +1,9 @@
 //! The operator's side: packs releases and sends them to the fleet.
 
+pub mod complaint;
+pub mod exit;
+pub mod progress;
+pub mod send;
 pub mod session;
+pub mod summary;
 pub mod transfer;

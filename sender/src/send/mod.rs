@@ -1,0 +1,4 @@
+//! `fanfare send`: from the command line to the exit code.
+pub mod args;
+pub mod expect;
+pub mod settings;

@@ -1,0 +1,118 @@
+//! The summary that a script reads: one object, base units, every host.
+
+use serde::Serialize;
+
+use super::{expected, outcome_name, reason, rfc3339};
+use crate::session::{HostReport, Outcome, Quorum};
+use crate::transfer::{Report, SendOptions};
+
+/// Version of the object's form; it rises when a field changes its meaning or goes.
+const SCHEMA: u32 = 1;
+
+#[derive(Serialize)]
+struct Summary<'a> {
+    schema: u32,
+    release: String,
+    app: &'a str,
+    label: &'a str,
+    activation: &'static str,
+    outcome: &'static str,
+    exit: u8,
+    expected: usize,
+    required: usize,
+    seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    busy: Option<Busy<'a>>,
+    hosts: Vec<Host<'a>>,
+    wire: Wire,
+}
+
+#[derive(Serialize)]
+struct Busy<'a> {
+    host: &'a str,
+    user: &'a str,
+    started: String,
+}
+
+#[derive(Serialize)]
+struct Host<'a> {
+    host: &'a str,
+    address: Option<String>,
+    state: &'static str,
+    fault: &'static str,
+    reason: &'a str,
+    seconds: Option<f64>,
+    received: u32,
+    lost: u32,
+    kernel_drops: u32,
+}
+
+#[derive(Serialize)]
+struct Wire {
+    source_symbols: u64,
+    sent_symbols: u64,
+    preamble_symbols: u64,
+    needs: u64,
+    bytes: u64,
+    seconds: f64,
+}
+
+/// The summary as one JSON object with a line break.
+pub fn to_json(report: &Report, options: &SendOptions) -> String {
+    let expected = expected(report, options);
+    let quorum = options.quorum;
+    let summary = Summary {
+        schema: SCHEMA,
+        release: report.release.to_string(),
+        app: report.app.as_str(),
+        label: report.label.as_str(),
+        activation: super::activation_name(report.activation),
+        outcome: outcome_name(&report.outcome),
+        exit: super::exit_of(&report.outcome).code(),
+        expected,
+        required: if quorum == Quorum::All { expected } else { quorum.of(expected) },
+        seconds: report.seconds,
+        busy: busy(&report.outcome),
+        hosts: report.hosts.iter().map(host).collect(),
+        wire: wire(report),
+    };
+    let mut text = serde_json::to_string_pretty(&summary).expect("words and numbers serialise");
+    text.push('\n');
+    text
+}
+
+fn busy(outcome: &Outcome) -> Option<Busy<'_>> {
+    match outcome {
+        Outcome::Busy { host, user, started } => {
+            Some(Busy { host, user, started: rfc3339(*started) })
+        }
+        _ => None,
+    }
+}
+
+/// A host that never came has no time; all others have been seen at some moment.
+fn host(report: &HostReport) -> Host<'_> {
+    Host {
+        host: &report.host,
+        address: report.address.map(|address| address.to_string()),
+        state: report.state.as_str(),
+        fault: report.fault.as_str(),
+        reason: reason(report),
+        seconds: report.address.map(|_| report.seconds),
+        received: report.received,
+        lost: report.lost,
+        kernel_drops: report.kernel_drops,
+    }
+}
+
+fn wire(report: &Report) -> Wire {
+    let wire = &report.wire;
+    Wire {
+        source_symbols: wire.source_symbols,
+        sent_symbols: wire.sent_symbols,
+        preamble_symbols: wire.preamble_symbols,
+        needs: wire.needs,
+        bytes: wire.bytes,
+        seconds: wire.time.as_secs_f64(),
+    }
+}

@@ -1,0 +1,150 @@
+//! The summary that a person reads: one line of result, the hosts, the cost on the wire.
+
+use common::units::{Bitrate, ByteSize};
+
+use super::{expected, is_exception, outcome_name, reason, target, there};
+use crate::session::{HostReport, HostState};
+use crate::transfer::{Report, SendOptions};
+
+/// Up to so many hosts have a line each; more are counted, and only exceptions are named.
+const LINES_MAX: usize = 20;
+/// The states in the order in which they are counted.
+const STATES: [HostState; 7] = [
+    HostState::Active,
+    HostState::Staged,
+    HostState::Received,
+    HostState::Receiving,
+    HostState::Failed,
+    HostState::Lost,
+    HostState::Absent,
+];
+
+/// The summary, several lines.
+pub fn to_table(report: &Report, options: &SendOptions, is_coloured: bool) -> String {
+    let mut text = heading(report, options);
+    let rows = match report.hosts.len() {
+        0 => Vec::new(),
+        1..=LINES_MAX => host_rows(report.hosts.iter()),
+        _ => {
+            text.push_str(&layout(&count_rows(&report.hosts), is_coloured));
+            host_rows(report.hosts.iter().filter(|host| is_exception(host)))
+        }
+    };
+    text.push_str(&layout(&rows, is_coloured));
+    text.push_str(&wire_line(report));
+    text
+}
+
+fn heading(report: &Report, options: &SendOptions) -> String {
+    format!(
+        "{} {} ({}): {}, {} of {} hosts {} in {:.2} s\n",
+        report.app,
+        report.label,
+        report.release.0.short(),
+        outcome_name(&report.outcome),
+        there(report),
+        expected(report, options),
+        target(report.activation).as_str(),
+        report.seconds
+    )
+}
+
+/// One row a host; hosts without a name, expected by number alone, share one.
+fn host_rows<'a>(hosts: impl Iterator<Item = &'a HostReport>) -> Vec<[String; 6]> {
+    let heads = ["HOST", "STATE", "SECONDS", "LOSS", "KERNEL DROPS", "REASON"];
+    let mut rows = vec![heads.map(String::from)];
+    let mut nameless = 0;
+    for host in hosts {
+        if host.state == HostState::Absent && host.host.starts_with('(') {
+            nameless += 1;
+        } else {
+            rows.push(host_row(host));
+        }
+    }
+    if nameless > 0 {
+        let who = format!("({nameless} more)");
+        let why = "never joined; --expect @FILE would name them".to_owned();
+        rows.push([who, "absent".into(), "-".into(), "-".into(), "-".into(), why]);
+    }
+    if rows.len() == 1 { Vec::new() } else { rows }
+}
+
+fn host_row(host: &HostReport) -> [String; 6] {
+    let sent = u64::from(host.received) + u64::from(host.lost);
+    let was_there = host.state != HostState::Absent;
+    let or_dash = |has: bool, cell: String| if has { cell } else { "-".to_owned() };
+    [
+        host.host.clone(),
+        host.state.as_str().to_owned(),
+        or_dash(was_there, format!("{:.2}", host.seconds)),
+        or_dash(sent > 0, format!("{:.2} %", f64::from(host.lost) * 100.0 / sent.max(1) as f64)),
+        or_dash(was_there, host.kernel_drops.to_string()),
+        reason(host).to_owned(),
+    ]
+}
+
+fn count_rows(hosts: &[HostReport]) -> Vec<[String; 6]> {
+    let mut rows = vec![["STATE", "HOSTS", "SECONDS", "", "", ""].map(String::from)];
+    for state in STATES {
+        let seconds: Vec<f64> =
+            hosts.iter().filter(|host| host.state == state).map(|host| host.seconds).collect();
+        if seconds.is_empty() {
+            continue;
+        }
+        let (first, last) = seconds
+            .iter()
+            .fold((f64::INFINITY, 0.0), |(first, last), at| (at.min(first), at.max(last)));
+        let span = match state {
+            HostState::Absent => "-".to_owned(),
+            _ => format!("{first:.2} to {last:.2}"),
+        };
+        let none = String::new;
+        rows.push([state.as_str().into(), seconds.len().to_string(), span, none(), none(), none()]);
+    }
+    rows
+}
+
+/// Columns of equal width, an empty line before them; nothing for no rows.
+fn layout(rows: &[[String; 6]], is_coloured: bool) -> String {
+    let width = |column: usize| {
+        rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
+    };
+    let widths: [usize; 6] = std::array::from_fn(width);
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(widths).map(|(cell, width)| {
+            let padding = " ".repeat(width - cell.chars().count() + 2);
+            format!("{}{padding}", if is_coloured { coloured(cell) } else { cell.clone() })
+        });
+        text.push_str(cells.collect::<String>().trim_end());
+        text.push('\n');
+    }
+    if rows.is_empty() { text } else { format!("\n{text}") }
+}
+
+fn coloured(cell: &str) -> String {
+    let colour = match cell {
+        "active" | "staged" => 32,
+        "received" | "receiving" => 33,
+        "failed" | "lost" | "absent" => 31,
+        _ => return cell.to_owned(),
+    };
+    format!("\x1b[{colour}m{cell}\x1b[0m")
+}
+
+fn wire_line(report: &Report) -> String {
+    let wire = &report.wire;
+    if wire.sent_symbols == 0 {
+        return String::new();
+    }
+    format!(
+        "\nwire: {} symbols for {} source symbols ({:.3}), {} in {:.2} s ({}), {} needs\n",
+        wire.sent_symbols,
+        wire.source_symbols,
+        wire.sent_symbols as f64 / wire.source_symbols.max(1) as f64,
+        ByteSize(wire.bytes),
+        wire.time.as_secs_f64(),
+        Bitrate::of(wire.bytes, wire.time),
+        wire.needs
+    )
+}
