@@ -2,6 +2,7 @@
 //!
 //! * [`sim`]: a sender and many hosts in virtual time, from one seed;
 //! * [`lab`]: hosts, a sender and a snooping bridge in network namespaces, with faults (root);
+//! * [`loopback`]: the libraries on real sockets in one process;
 //! * [`process`], [`memory`]: the real binaries as children, with logs, deadlines and certain ends;
 //! * [`product`], [`outcome`]: the command lines of DESIGN's chapter 8 and what they answer;
 //! * [`fixture`], [`tree`]: directories to pack, and the comparison of two of them;
@@ -14,6 +15,7 @@
 pub mod fixture;
 pub mod hostile;
 pub mod lab;
+pub mod loopback;
 pub mod lossy;
 pub mod memory;
 pub mod outcome;

@@ -100,19 +100,21 @@ impl Store {
         root: &Path,
         apps: Vec<AppConfig>,
     ) -> Result<Self, StoreError> {
-        let mode = if apps.iter().any(|app| app.root.starts_with(root)) { 0o711 } else { 0o700 };
+        let is_inside = |app: &AppConfig| app.root.starts_with(root);
+        let mode = if apps.iter().any(is_inside) { 0o711 } else { 0o700 };
         let make = Step::MakeDirectory { path: root.to_path_buf(), mode };
         world.apply(&make, With::Nothing).map_err(|error| StoreError::of_step(&make, error))?;
         // Mount tables and loop devices name things by their real path.
-        let root =
+        let real =
             root.canonicalize().map_err(|error| StoreError::of_read(root.display(), &error))?;
-        let lock = take_lock(&root)?;
-        let capabilities = probe::probe(&*world, &root.join(PROBE))?;
+        let lock = take_lock(&real)?;
+        let capabilities = probe::probe(&*world, &real.join(PROBE))?;
         let mut complaints = Vec::new();
         let mut by_name = BTreeMap::new();
         for config in apps {
-            let app = App::load(&root, config, Arc::clone(&world))?;
-            complaints.extend(app.reconcile(&root)?);
+            let is_inside = is_inside(&config);
+            let app = App::load(&real, config, Arc::clone(&world))?;
+            complaints.extend(app.reconcile(is_inside)?);
             by_name.insert(app.config.app.clone(), app);
         }
         let complaints = Mutex::new(complaints);
@@ -236,7 +238,8 @@ impl Store {
         Ok(())
     }
 
-    /// Removes releases beyond those that are kept. What is still in use is a complaint.
+    /// Removes releases beyond those that are kept, and the archive of a tar release that is
+    /// active; called after an activation was told. What is still in use is a complaint.
     ///
     /// # Errors
     /// When there is no such app.
@@ -266,9 +269,6 @@ impl Store {
     }
 
     fn complain(&self, lines: Vec<String>) {
-        for line in &lines {
-            tracing::warn!("{line}");
-        }
         self.complaints.lock().unwrap_or_else(PoisonError::into_inner).extend(lines);
     }
 

@@ -5,7 +5,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "opens images, loop devices and the mount table")]
 
-use std::ffi::{CString, OsString};
+use std::ffi::{CStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStringExt;
@@ -117,8 +117,7 @@ pub(super) fn mount_image(
         }
     }
     // Buffered, not direct: the image was written a moment ago, its pages are still in memory.
-    let (device, _open) =
-        attach(&file).map_err(|error| StepError::Mount(format!("no loop device: {error}")))?;
+    let (device, _open) = attach(&file).map_err(|error| StepError::Mount(loop_advice(&error)))?;
     // The descriptor stays open until after the mount: the device detaches at its last close.
     mount(&device, kind, &options, target).map_err(|errno| StepError::Mount(mount_advice(errno)))
 }
@@ -126,12 +125,12 @@ pub(super) fn mount_image(
 /// Flags and data of one mount.
 struct Options {
     flags: MountFlags,
-    data: CString,
+    data: &'static CStr,
 }
 
 impl Options {
     /// What every release is mounted with, and what its manifest asks for beside it: only words
-    /// that take rights away or choose how names and attributes are read.
+    /// that take rights away.
     fn of(kind: ImageKind, asked: &[String]) -> Result<Self, String> {
         // SILENT: else each mount of an image with 32-bit times writes a line to the kernel log.
         let mut flags = MountFlags::RDONLY
@@ -139,27 +138,31 @@ impl Options {
             | MountFlags::NODEV
             | MountFlags::NOATIME
             | MountFlags::SILENT;
-        let mut words = Vec::new();
-        if kind == ImageKind::Ext4 {
-            // A journal is never replayed: the bytes on disk are the ones that were verified.
-            words.push("noload");
-        }
+        // A journal is never replayed: the bytes on disk are the ones that were verified.
+        let data = if kind == ImageKind::Ext4 { c"noload" } else { c"" };
         for word in asked {
             match word.as_str() {
                 "ro" | "nosuid" | "nodev" | "noatime" | "noload" => {}
                 "noexec" => flags |= MountFlags::NOEXEC,
                 "nosymfollow" => flags |= MountFlags::NOSYMFOLLOW,
-                "acl" | "noacl" | "user_xattr" | "nouser_xattr" => words.push(word),
                 other => return Err(format!("mount option {other:?} is not one that hosts take")),
             }
         }
-        let data = CString::new(words.join(",")).map_err(|error| error.to_string())?;
         Ok(Self { flags, data })
     }
 }
 
 fn mount(source: &Path, kind: ImageKind, options: &Options, target: &Path) -> Result<(), Errno> {
-    rustix::mount::mount(source, target, kind.as_str(), options.flags, options.data.as_c_str())
+    rustix::mount::mount(source, target, kind.as_str(), options.flags, options.data)
+}
+
+fn loop_advice(error: &io::Error) -> String {
+    match error.kind() {
+        // Whoever may not open the control device may not mount either: one reason, not two.
+        io::ErrorKind::PermissionDenied => mount_advice(Errno::PERM),
+        io::ErrorKind::NotFound => "no loop devices here; load the loop module".into(),
+        _ => format!("no loop device: {error}"),
+    }
 }
 
 fn mount_advice(errno: Errno) -> String {

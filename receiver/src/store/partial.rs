@@ -94,12 +94,7 @@ impl Partial {
             return Err(error);
         }
         let file = open_alone(&part)?;
-        let written = std::fs::read(&path).unwrap_or_default();
-        let claims = Claims::parse(&written, &image.digest, image.bytes);
-        let header = journal::header(&image.digest, image.bytes);
-        do_step(&Step::OpenJournal { path: path.clone(), header, bytes: claims.whole_bytes })?;
-        let journal = OpenOptions::new().append(true).open(&path);
-        let journal = journal.map_err(|error| StoreError::of_read(path.display(), &error))?;
+        let (journal, claims) = open_journal(&preamble, &path, &do_step)?;
         let held = Held::check(&preamble, &file, &claims)
             .map_err(|error| StoreError::of_read(part.display(), &error))?;
         let mut partial = Self {
@@ -267,8 +262,9 @@ impl Drop for Partial {
     fn drop(&mut self) {
         self.prefix.abandon();
         if let Some(unpacker) = self.unpacker.take() {
-            // Its tree is removed by whoever begins this release again, or by the next start.
             let _ = unpacker.join();
+            let tree = self.layout.tree(&self.preamble.release());
+            clean(&*self.world, &Step::RemoveTree { path: tree });
         }
     }
 }
@@ -364,6 +360,23 @@ fn is_resumable(preamble: &Preamble, part: &Path) -> Result<bool, StoreError> {
         Ok(is_good)
     };
     check().map_err(|error| StoreError::of_read(part.display(), &error))
+}
+
+/// Opens the journal at `path` to append to it, and what it claims so far.
+fn open_journal(
+    preamble: &Preamble,
+    path: &Path,
+    do_step: &impl Fn(&Step) -> Result<(), StoreError>,
+) -> Result<(File, Claims), StoreError> {
+    let image = &preamble.manifest.image;
+    let written = std::fs::read(path).unwrap_or_default();
+    let claims = Claims::parse(&written, &image.digest, image.bytes);
+    let header = journal::header(&image.digest, image.bytes);
+    let bytes = claims.whole_bytes;
+    do_step(&Step::OpenJournal { path: path.to_path_buf(), header, bytes })?;
+    let journal = OpenOptions::new().append(true).open(path);
+    let journal = journal.map_err(|error| StoreError::of_read(path.display(), &error))?;
+    Ok((journal, claims))
 }
 
 /// Opens an unfinished image that nobody else in any process is receiving.

@@ -7,6 +7,7 @@
 #![expect(clippy::disallowed_methods, reason = "lists directories and reads the clock")]
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -23,11 +24,14 @@ use super::step::Step;
 impl App {
     /// Makes the app's directories, removes what a crash left, mounts what a reboot unmounted;
     /// lines about what stays wrong.
-    pub(super) fn reconcile(&self, store: &Path) -> Result<Vec<String>, StoreError> {
-        self.make_directories(store)?;
+    ///
+    /// `is_inside`: services look for the app's root below the store.
+    pub(super) fn reconcile(&self, is_inside: bool) -> Result<Vec<String>, StoreError> {
+        self.make_directories(is_inside)?;
         self.remove_half()?;
         let (all, damaged) = self.all_known()?;
         let mut lines: Vec<_> = damaged.iter().map(StoreError::to_string).collect();
+        lines.extend(self.closed_directory().filter(|_| is_inside));
         let all = self.remove_orphans(all, damaged.is_empty())?;
         for device in orphan_loops(&self.layout.images()) {
             lines.extend(self.apply(Step::Detach { device }).err().map(|error| error.to_string()));
@@ -37,9 +41,9 @@ impl App {
         Ok(lines)
     }
 
-    fn make_directories(&self, store: &Path) -> Result<(), StoreError> {
+    fn make_directories(&self, is_inside: bool) -> Result<(), StoreError> {
         // Where services look below the store, they must be able to pass through it, not list it.
-        let mode = if self.config.root.starts_with(store) { 0o711 } else { 0o700 };
+        let mode = if is_inside { 0o711 } else { 0o700 };
         self.apply(Step::MakeDirectory { path: self.layout.directory().to_path_buf(), mode })?;
         let private = [self.layout.incoming(), self.layout.images(), self.layout.manifests()];
         let public = [self.layout.root().to_path_buf(), self.layout.releases()];
@@ -50,6 +54,18 @@ impl App {
             self.apply(Step::MakeDirectory { path, mode: 0o700 })?;
         }
         Ok(())
+    }
+
+    /// A directory made by somebody else, through which services cannot reach the app's root.
+    fn closed_directory(&self) -> Option<String> {
+        let directory = self.layout.directory();
+        let closed = [directory.parent()?, directory].into_iter().find(|directory| {
+            directory.metadata().is_ok_and(|facts| facts.permissions().mode() & 0o001 == 0)
+        })?;
+        let (path, app) = (closed.display(), &self.config.app);
+        Some(format!(
+            "services cannot reach {app} below {path}: chmod 711 {path}, or give {app} another root"
+        ))
     }
 
     /// Half trees, prepared links, files under temporary names.

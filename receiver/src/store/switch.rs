@@ -1,6 +1,6 @@
 //! Switching `current`, and pruning what is no longer needed afterwards.
 //!
-//! Not here: when to switch, which is the session's business. Invariant: `current` resolves at
+//! Not here: when to do either, which is the session's business. Invariant: `current` resolves at
 //! every instant to one complete verified release; until the one rename nothing that services see
 //! has changed, and after it nothing can fail the activation any more.
 
@@ -45,7 +45,7 @@ impl App {
             self.switch(id, link)?;
         }
         next.switch_to(*id);
-        Ok(self.settle(&mut state, next, &known))
+        Ok(self.settle(&mut state, next))
     }
 
     /// A release that may become current: known, and mounted where it must be.
@@ -76,46 +76,54 @@ impl App {
     }
 
     /// What follows the switch. Services are on the new release now: failures are only reported.
-    fn settle(&self, state: &mut AppState, next: AppState, known: &Known) -> Vec<String> {
-        let mut lines = Vec::new();
-        let mut note = |result: Result<(), StoreError>| {
-            lines.extend(result.err().map(|error| error.to_string()));
-        };
-        if next != *state {
-            note(self.apply(Step::Sync { path: self.layout.root().to_path_buf() }));
-            note(self.save_state(&next));
-            *state = next;
+    fn settle(&self, state: &mut AppState, next: AppState) -> Vec<String> {
+        if next == *state {
+            return Vec::new();
         }
-        let image = &known.manifest.image;
-        if image.kind == ImageKind::Tar && !self.config.keep_image {
-            let path = self.layout.image(&image.digest, image.kind);
-            if path.exists() {
-                note(self.apply(Step::Remove { path }));
-            }
-        }
-        lines.extend(self.prune_locked(state));
-        lines
+        let durable = self.apply(Step::Sync { path: self.layout.root().to_path_buf() });
+        let saved = self.save_state(&next);
+        *state = next;
+        [durable, saved]
+            .into_iter()
+            .filter_map(Result::err)
+            .map(|error| error.to_string())
+            .collect()
     }
 
-    /// Removes releases beyond those that are kept; lines about what could not be removed.
+    /// Removes releases beyond those that are kept, and archives whose trees are in use; lines
+    /// about what could not be removed. Apart from the switch, because it may take seconds.
     pub(super) fn prune(&self) -> Vec<String> {
-        self.prune_locked(&self.lock())
-    }
-
-    fn prune_locked(&self, state: &AppState) -> Vec<String> {
+        let state = self.lock();
         let (all, damaged) = match self.all_known() {
             Ok(all) => all,
             Err(error) => return vec![error.to_string()],
         };
-        let mut lines: Vec<_> = damaged.iter().map(StoreError::to_string).collect();
+        let mut errors = damaged;
         let mut left: Vec<&Known> = all.iter().collect();
-        for known in surplus(&all, state, self.config.keep) {
+        for known in surplus(&all, &state, self.config.keep) {
             left.retain(|other| other.id != known.id);
             let image = known.manifest.image.digest;
             let is_shared = left.iter().any(|other| other.manifest.image.digest == image);
-            lines.extend(self.retire(known, is_shared).err().map(|error| error.to_string()));
+            errors.extend(self.retire(known, is_shared).err());
         }
-        lines
+        errors.extend(self.remove_archives(&left, &state).err());
+        errors.iter().map(StoreError::to_string).collect()
+    }
+
+    /// Archives of releases that are or were current: their trees are what is used.
+    fn remove_archives(&self, left: &[&Known], state: &AppState) -> Result<(), StoreError> {
+        let was_current = |known: &&&Known| {
+            known.manifest.image.kind == ImageKind::Tar
+                && [state.current, state.previous].contains(&Some(known.id))
+        };
+        for known in left.iter().filter(was_current).filter(|_| !self.config.keep_image) {
+            let image = &known.manifest.image;
+            let path = self.layout.image(&image.digest, image.kind);
+            if path.exists() {
+                self.apply(Step::Remove { path })?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes one release: first what services see, last the manifest that tells of it.

@@ -148,11 +148,24 @@ fn absent(host: String) -> HostReport {
     }
 }
 
-/// A host's own words where it gave any.
+/// A host's own words where it gave any, safe to print (PROTOCOL 9.2).
 fn fault_line(fault: Fault, detail: &str) -> String {
     match (fault, detail) {
         (Fault::None, _) => String::new(),
         (fault, "") => fault.text().to_owned(),
         (_, detail) => escaped(detail).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // PROTOCOL 9.2.
+    #[test]
+    fn a_hosts_words_cannot_command_a_terminal() {
+        let line = fault_line(Fault::DiskFull, "no \x1b[2Jspace\n");
+        assert!(!line.contains(char::is_control), "{line:?}");
+        assert_eq!(fault_line(Fault::DiskFull, ""), Fault::DiskFull.text());
     }
 }

@@ -1,1 +1,223 @@
-//! x
+//! Disks that are full, read-only, elsewhere; stores that somebody else has.
+
+#![expect(clippy::disallowed_methods, reason = "tests read and write files")]
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use common::id::ImageKind;
+use common::wire::Fault;
+
+use super::fixture::{Place, Release, content, in_private_mounts, mount_tmpfs, shop};
+use crate::store::{AppConfig, Store};
+
+#[test]
+fn a_second_daemon_is_told_which_process_has_the_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = Place::new(directory.path());
+    let store = place.open();
+    let error = Store::open(&place.store, vec![]).unwrap_err();
+    assert!(error.is_busy());
+    let line = format!(
+        "the store {} is in use by process {}: stop it, or give --store another directory",
+        place.store.canonicalize().unwrap().display(),
+        std::process::id()
+    );
+    assert_eq!(error.to_string(), line);
+    drop(store);
+    place.open();
+}
+
+#[test]
+fn an_app_may_be_called_like_anything_in_the_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = Place::new(directory.path());
+    let apps = ["lock", "root", "state.json", "..."].map(|name| {
+        let root = place.root.join(name);
+        AppConfig { app: name.parse().unwrap(), root, ..place.config() }
+    });
+    let store = Store::open(&place.store, apps.to_vec()).unwrap();
+    assert_eq!(store.releases().unwrap(), []);
+}
+
+#[test]
+fn a_full_disk_is_refused_up_front_with_bytes_needed_and_free() {
+    in_private_mounts("a_full_disk_is_refused_up_front", |directory| {
+        mount_tmpfs(directory, "size=8M");
+        let place = Place::new(directory);
+        let store = place.open();
+        Release::raw(1).install(&store).unwrap();
+        let big = Release::new(ImageKind::Raw, 2, content(2, 9 << 20));
+        let error = store.check(&shop(), &big.preamble).unwrap_err();
+        assert_eq!(error.fault(), Fault::DiskFull);
+        let line = error.to_string();
+        let free = store.free_bytes(&shop());
+        assert!(line.contains(": 13631488 bytes (13.0 MiB) needed"), "{line}");
+        assert!(
+            line.contains(&format!("{free} bytes")) && line.contains(" free; free some"),
+            "{line}"
+        );
+        // Whoever begins all the same meets the allocation, and nothing is left behind.
+        let error = store.begin(&shop(), Arc::clone(&big.preamble)).unwrap_err();
+        assert_eq!(error.fault(), Fault::DiskFull);
+        assert!(error.to_string().ends_with("free space there and send again"), "{error}");
+        assert_eq!(place.names("incoming"), [""; 0]);
+        assert_eq!(fs::read(place.current().join("shop.raw")).unwrap(), Release::raw(1).image);
+    });
+}
+
+#[test]
+fn gaps_and_what_is_held_already_need_no_space() {
+    in_private_mounts("gaps_and_what_is_held_already_need_no_space", |directory| {
+        mount_tmpfs(directory, "size=12M");
+        let place = Place::new(directory);
+        let store = place.open();
+        let mut image = content(1, 1 << 20);
+        image.resize(64 << 20, 0);
+        image.extend(content(2, 1 << 20));
+        let release = Release::new(ImageKind::Raw, 1, image);
+        release.install(&store).unwrap();
+        let large = Release::new(ImageKind::Raw, 2, content(3, 5 << 20));
+        let partial = store.begin(&shop(), Arc::clone(&large.preamble)).unwrap();
+        drop(partial);
+        // 5 MiB are allocated and about 5 are left: enough for what is missing, which is nothing.
+        store.check(&shop(), &large.preamble).unwrap();
+        large.install(&store).unwrap();
+    });
+}
+
+#[test]
+fn a_disk_that_fills_up_while_unpacking_is_no_fault_of_the_archive() {
+    in_private_mounts("a_disk_that_fills_up_while_unpacking", |directory| {
+        let place = Place::new(directory);
+        // The app's root is small, the store is not.
+        mount_tmpfs(&place.root, "size=64k");
+        let store = place.open();
+        let release = Release::tar(1);
+        assert_eq!(store.check(&shop(), &release.preamble).unwrap_err().fault(), Fault::DiskFull);
+        let partial = store.begin(&shop(), Arc::clone(&release.preamble)).unwrap();
+        release.fill(&partial).unwrap();
+        let error = partial.finish().unwrap_err();
+        assert_eq!(error.fault(), Fault::DiskFull, "{error}");
+        assert_eq!(place.names("srv/.incoming"), [""; 0]);
+        // The image is good: once there is space, the release is staged from it.
+        remount(&place.root, "size=64M");
+        store.stage_held(&shop(), &release.preamble).unwrap();
+        store.activate(&shop(), release.id()).unwrap();
+        assert_eq!(fs::read_to_string(place.current().join("version")).unwrap(), "1");
+    });
+}
+
+fn remount(target: &Path, options: &str) {
+    let data = std::ffi::CString::new(options).unwrap();
+    let flags = if options.is_empty() {
+        rustix::mount::MountFlags::RDONLY
+    } else {
+        rustix::mount::MountFlags::empty()
+    };
+    rustix::mount::mount_remount(target, flags, data.as_c_str()).unwrap();
+}
+
+#[test]
+fn a_read_only_store_is_one_clear_line() {
+    in_private_mounts("a_read_only_store_is_one_clear_line", |directory| {
+        mount_tmpfs(directory, "size=8M");
+        let place = Place::new(directory);
+        let store = place.open();
+        Release::raw(1).install(&store).unwrap();
+        // The store's own lock is open for writing: the kernel would call the disk busy.
+        drop(store);
+        remount(directory, "");
+        let error = Store::open(&place.store, vec![place.config()]).unwrap_err();
+        assert_eq!(error.fault(), Fault::DiskReadOnly);
+        let line = error.to_string();
+        assert!(line.contains("@lock: Read-only file system (os error 30); remount it"), "{line}");
+        let other = directory.join("other");
+        let line = Store::open(&other, vec![]).unwrap_err().to_string();
+        assert!(line.starts_with(&format!("cannot make directory {}", other.display())), "{line}");
+        // Looking is still possible.
+        assert!(Store::inspect(&place.store).unwrap()[0].is_current);
+    });
+}
+
+#[test]
+fn an_app_root_on_another_filesystem_is_served_all_the_same() {
+    in_private_mounts("an_app_root_on_another_filesystem", |directory| {
+        let place = Place::new(directory);
+        mount_tmpfs(&place.root, "size=64M");
+        let store = place.open();
+        Release::tar(1).install(&store).unwrap();
+        assert_eq!(fs::read_to_string(place.current().join("version")).unwrap(), "1");
+        let raw = Release::raw(2);
+        raw.install(&store).unwrap();
+        let file = place.current().join("shop.raw");
+        assert_eq!(fs::read(&file).unwrap(), raw.image);
+        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o7777, 0o444);
+    });
+}
+
+#[test]
+fn a_raw_release_on_the_same_filesystem_shares_its_bytes_with_the_image() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = Place::new(directory.path());
+    let store = place.open();
+    Release::raw(1).install(&store).unwrap();
+    assert_eq!(fs::metadata(place.current().join("shop.raw")).unwrap().nlink(), 2);
+}
+
+#[test]
+fn a_root_inside_the_store_can_be_reached_but_the_store_not_listed() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = Place::new(directory.path());
+    let root = crate::store::default_root(&place.store, &shop());
+    let store = Store::open(&place.store, vec![AppConfig { root: root.clone(), ..place.config() }]);
+    Release::tar(1).install(&store.unwrap()).unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
+    assert_eq!((mode(&place.store), mode(&place.store.join("shop"))), (0o711, 0o711));
+    assert_eq!(mode(&place.store.join("shop/images")), 0o700);
+    assert_eq!((mode(&root), mode(&root.join("current/directory"))), (0o755, 0o755));
+    fs::set_permissions(&place.store, fs::Permissions::from_mode(0o700)).unwrap();
+    let store = Store::open(&place.store, vec![AppConfig { root, ..place.config() }]).unwrap();
+    let lines = store.take_complaints();
+    assert!(lines[0].starts_with("services cannot reach shop below "), "{lines:?}");
+    let elsewhere = Place::new(&directory.path().join("else"));
+    elsewhere.open();
+    assert_eq!(mode(&elsewhere.store), 0o700);
+}
+
+#[test]
+fn a_host_without_privileges_installs_tar_and_raw() {
+    in_private_mounts("a_host_without_privileges_installs_tar_and_raw", |directory| {
+        use crate::store::unpack::archive::{Entry, archive};
+        use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
+        let (user, group) = (rustix::fs::Uid::from_raw(65534), rustix::fs::Gid::from_raw(65534));
+        std::os::unix::fs::chown(directory, Some(65534), Some(65534)).unwrap();
+        // Of this thread only, and of those that it starts.
+        set_thread_res_gid(group, group, group).unwrap();
+        set_thread_res_uid(user, user, user).unwrap();
+        let place = Place::new(directory);
+        let store = place.open();
+        assert_eq!(store.capabilities().complaints.len(), 1, "{:?}", store.capabilities());
+        let tree = |sequence: u64| {
+            let version = sequence.to_string();
+            let entries = [
+                Entry { mode: 0o555, owner: (0, 0), ..Entry::directory("./") },
+                Entry { mode: 0o555, owner: (33, 33), ..Entry::directory("closed") },
+                Entry { mode: 0o400, owner: (0, 0), ..Entry::file("closed/file", b"x") },
+                Entry { mode: 0o444, ..Entry::file("version", version.as_bytes()) },
+            ];
+            Release::new(ImageKind::Tar, sequence, archive(&entries))
+        };
+        for sequence in 1..=5 {
+            tree(sequence).install(&store).unwrap();
+            assert_eq!(store.take_complaints(), [""; 0]);
+            let version = fs::read_to_string(place.current().join("version")).unwrap();
+            assert_eq!(version, sequence.to_string());
+        }
+        assert_eq!(place.names("srv/releases").len(), 3, "closed directories are pruned as well");
+        Release::raw(6).install(&store).unwrap();
+        place.assert_tidy();
+    });
+}

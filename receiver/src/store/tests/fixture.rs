@@ -20,6 +20,86 @@ pub(in crate::store) const CHUNK_BYTES: usize = 16 << 10;
 /// Chunks of a frame here.
 const FRAME_CHUNKS: usize = 4;
 
+/// Calls `test` with an empty directory, in a mount namespace that ends with it: whatever it
+/// mounts is gone afterwards, also when it fails. Needs root.
+pub(in crate::store) fn in_private_mounts(name: &str, test: impl FnOnce(&Path) + Send) {
+    if !is_root(name) {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    // Loop devices and mount tables name real paths.
+    let path = directory.path().canonicalize().unwrap();
+    let result = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().spawn_scoped(scope, || {
+            leave_mount_namespace();
+            test(&path);
+        });
+        thread.unwrap().join()
+    });
+    // The namespace goes with the thread's last reference; the directory only after it.
+    drop(directory);
+    if let Err(panic) = result {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+#[expect(unsafe_code, reason = "unshare is unsafe for descriptors and memory, not for mounts")]
+fn leave_mount_namespace() {
+    use rustix::mount::MountPropagationFlags;
+    // SAFETY: a new mount namespace invalidates no descriptor and no memory of this process.
+    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNS) }.unwrap();
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", private).unwrap();
+}
+
+/// Unmounts everything below a directory, as a reboot would.
+pub(in crate::store) fn unmount_below(directory: &Path) {
+    for mounted in crate::store::mount::mount_table().unwrap().iter().rev() {
+        if mounted.target.starts_with(directory) && mounted.target != directory {
+            rustix::mount::unmount(&mounted.target, rustix::mount::UnmountFlags::DETACH).unwrap();
+        }
+    }
+}
+
+/// Makes an empty tmpfs.
+pub(in crate::store) fn mount_tmpfs(target: &Path, options: &str) {
+    std::fs::create_dir_all(target).unwrap();
+    let data = std::ffi::CString::new(options).unwrap();
+    let flags = rustix::mount::MountFlags::empty();
+    rustix::mount::mount("none", target, "tmpfs", flags, data.as_c_str()).unwrap();
+}
+
+/// Runs a command, which must succeed.
+pub(in crate::store) fn run(command: &str, arguments: &[&str]) {
+    let output = std::process::Command::new(command).args(arguments).output();
+    let output = output.unwrap_or_else(|error| panic!("{command}: {error}"));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{command} {arguments:?}: {said}");
+}
+
+/// The image of a small tree that says `sequence`, made by the standard tool in `directory`.
+pub(in crate::store) fn image(kind: ImageKind, sequence: u64, directory: &Path) -> Vec<u8> {
+    use std::fs;
+    let tree = directory.join("tree");
+    let out = directory.join("image");
+    let _ = (fs::remove_dir_all(&tree), fs::remove_file(&out));
+    fs::create_dir_all(tree.join("directory")).unwrap();
+    fs::write(tree.join("version"), sequence.to_string()).unwrap();
+    for number in 0..20 {
+        let data = content(sequence * 100 + number, 9000);
+        fs::write(tree.join(format!("directory/file{number}")), data).unwrap();
+    }
+    let (tree, out) = (tree.to_str().unwrap(), out.to_str().unwrap());
+    match kind {
+        ImageKind::Ext2 => run("mke2fs", &["-q", "-t", "ext2", "-d", tree, out, "2M"]),
+        ImageKind::Ext4 => run("mke2fs", &["-q", "-t", "ext4", "-d", tree, out, "8M"]),
+        ImageKind::Erofs => run("mkfs.erofs", &["--quiet", out, tree]),
+        ImageKind::Squashfs => run("mksquashfs", &[tree, out, "-noappend", "-quiet"]),
+        other => panic!("{other} is no filesystem"),
+    }
+    fs::read(out).unwrap()
+}
+
 /// Whether this test runs as root; without it, it is skipped with a line, or fails in CI.
 pub(in crate::store) fn is_root(test: &str) -> bool {
     if rustix::process::geteuid().is_root() {
@@ -148,11 +228,12 @@ impl Release {
         partial.finish()
     }
 
-    /// Receives, stages and activates.
+    /// Receives, stages, activates and prunes.
     pub(in crate::store) fn install(&self, store: &Store) -> Result<(), StoreError> {
         let image = self.receive(store)?;
         store.stage(&shop(), &self.preamble, image)?;
-        store.activate(&shop(), self.id())
+        store.activate(&shop(), self.id())?;
+        store.prune(&shop())
     }
 }
 

@@ -3,15 +3,20 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests read files")]
 
+use std::env::temp_dir;
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
-use super::fixture::{Place, Release, shop};
+use common::id::ImageKind;
+use common::wire::Fault;
+
+use super::fixture::{Place, Release, image, in_private_mounts, mount_tmpfs, shop, unmount_below};
 use super::recorder::{Fate, Recorder, words};
 use crate::store::{Step, Store, World};
 
-fn traced(release: &Release) -> (Vec<Step>, Vec<String>) {
-    let directory = tempfile::tempdir().unwrap();
+fn traced(base: &Path, release: &Release) -> (Vec<Step>, Vec<String>) {
+    let directory = tempfile::tempdir_in(base).unwrap();
     let place = Place::new(directory.path());
     let recorder = Arc::new(Recorder::default());
     let store = place.open_in(Arc::clone(&recorder) as Arc<dyn World>).unwrap();
@@ -31,7 +36,7 @@ fn traced(release: &Release) -> (Vec<Step>, Vec<String>) {
 
 #[test]
 fn a_raw_install_is_these_steps_in_this_order() {
-    let (_, words) = traced(&Release::raw(2));
+    let (_, words) = traced(&temp_dir(), &Release::raw(2));
     let expected = "\
 remove STORE/incoming/IMAGE.journal
 remove STORE/incoming/IMAGE.part
@@ -76,7 +81,7 @@ make STORE durable";
 
 #[test]
 fn a_tar_install_is_these_steps_in_this_order() {
-    let (_, words) = traced(&Release::tar(2));
+    let (_, words) = traced(&temp_dir(), &Release::tar(2));
     let expected = "\
 remove STORE/incoming/IMAGE.journal
 remove STORE/incoming/IMAGE.part
@@ -115,6 +120,33 @@ remove STORE/images/IMAGE.tar";
     assert_eq!(words, expected.lines().collect::<Vec<_>>(), "{words:#?}");
 }
 
+#[test]
+fn an_erofs_install_is_these_steps_in_this_order_once_it_is_received() {
+    in_private_mounts("an_erofs_install_is_these_steps", |directory| {
+        let image = image(ImageKind::Erofs, 2, directory);
+        let (_, words) = traced(directory, &Release::new(ImageKind::Erofs, 2, image));
+        let from = words.iter().position(|line| line.contains("manifests")).unwrap();
+        let expected = "\
+write STORE/manifests/ID.json.new
+rename STORE/manifests/ID.json.new to STORE/manifests/ID.json
+make STORE/manifests durable
+make directory ROOT/releases/NAME
+make ROOT/releases durable
+mount STORE/images/IMAGE.erofs as erofs at ROOT/releases/NAME
+write STORE/state.json.new
+rename STORE/state.json.new to STORE/state.json
+make STORE durable
+remove ROOT/.current-ID
+link ROOT/.current-ID to releases/NAME
+rename ROOT/.current-ID to ROOT/current
+make ROOT durable
+write STORE/state.json.new
+rename STORE/state.json.new to STORE/state.json
+make STORE durable";
+        assert_eq!(words[from..], expected.lines().collect::<Vec<_>>(), "{words:#?}");
+    });
+}
+
 /// What services read through `current`.
 fn version(place: &Place) -> Option<u64> {
     let current = place.current();
@@ -127,8 +159,8 @@ fn version(place: &Place) -> Option<u64> {
 }
 
 /// Installs release 2 over release 1 with every fate at every step of the clean trace.
-fn every_fate(make: fn(u64) -> Release) {
-    let (trace, _) = traced(&make(2));
+fn every_fate(base: &Path, make: impl Fn(u64) -> Release) {
+    let (trace, _) = traced(base, &make(2));
     let is_switch = |step: &Step| matches!(step, Step::Switch { .. });
     let has_unpack = trace.iter().any(|step| matches!(step, Step::Unpack { .. }));
     let alone: Vec<_> =
@@ -138,7 +170,7 @@ fn every_fate(make: fn(u64) -> Release) {
     for place_in_trace in places {
         for fate in [Fate::Fails, Fate::DiesBefore, Fate::DiesAfter] {
             let what = format!("{fate:?} at {place_in_trace:?} of {} steps", alone.len());
-            let directory = tempfile::tempdir().unwrap();
+            let directory = tempfile::tempdir_in(base).unwrap();
             let place = Place::new(directory.path());
             let recorder = Arc::new(Recorder::default());
             let store = place.open_in(Arc::clone(&recorder) as Arc<dyn World>).unwrap();
@@ -155,7 +187,12 @@ fn every_fate(make: fn(u64) -> Release) {
             // Whatever fails after the switch is a complaint, and success is never claimed before.
             assert_eq!(result.is_ok(), has_switched, "{what}: {result:?}");
             drop(store);
+            // Every second restart is a reboot.
+            if place_in_trace.is_some_and(|at| at % 2 == 0) {
+                unmount_below(&directory.path().canonicalize().unwrap());
+            }
             after_restart(&place, expected, &make(2), &what);
+            unmount_below(&directory.path().canonicalize().unwrap());
         }
     }
 }
@@ -184,11 +221,55 @@ fn current_of(store: &Store) -> Vec<String> {
 }
 
 #[test]
+fn after_a_failed_fsync_the_file_is_discarded_and_never_synced_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = Place::new(directory.path());
+    let recorder = Arc::new(Recorder::default());
+    let store = place.open_in(Arc::clone(&recorder) as Arc<dyn World>).unwrap();
+    let release = Release::raw(1);
+    let is_sync = |step: &Step| matches!(step, Step::Sync { path } if path.extension().is_some_and(|end| end == "part"));
+    recorder.start(None);
+    release.receive(&store).unwrap();
+    let at = recorder.trace().iter().position(is_sync).unwrap();
+    fs::remove_dir_all(place.store.join("shop/images")).unwrap();
+    fs::create_dir(place.store.join("shop/images")).unwrap();
+    recorder.start(Some((Some(at), Fate::Fails)));
+    let error = release.receive(&store).unwrap_err();
+    assert_eq!(error.fault(), Fault::DiskFailed, "{error}");
+    assert_eq!(recorder.trace().iter().filter(|step| is_sync(step)).count(), 1);
+    assert_eq!((place.names("incoming").len(), place.names("images").len()), (0, 0));
+}
+
+#[test]
 fn a_raw_install_survives_every_fate_at_every_step() {
-    every_fate(Release::raw);
+    every_fate(&temp_dir(), Release::raw);
 }
 
 #[test]
 fn a_tar_install_survives_every_fate_at_every_step() {
-    every_fate(Release::tar);
+    every_fate(&temp_dir(), Release::tar);
+}
+
+#[test]
+fn an_erofs_install_survives_every_fate_at_every_step() {
+    in_private_mounts("an_erofs_install_survives_every_fate_at_every_step", |directory| {
+        mount_tmpfs(directory, "size=64M");
+        let images = [1, 2].map(|sequence| image(ImageKind::Erofs, sequence, directory));
+        every_fate(directory, |sequence| {
+            let image = images[usize::try_from(sequence).unwrap() - 1].clone();
+            Release::new(ImageKind::Erofs, sequence, image)
+        });
+    });
+}
+
+#[test]
+fn an_ext2_install_survives_every_fate_at_every_step() {
+    in_private_mounts("an_ext2_install_survives_every_fate_at_every_step", |directory| {
+        mount_tmpfs(directory, "size=64M");
+        let images = [1, 2].map(|sequence| image(ImageKind::Ext2, sequence, directory));
+        every_fate(directory, |sequence| {
+            let image = images[usize::try_from(sequence).unwrap() - 1].clone();
+            Release::new(ImageKind::Ext2, sequence, image)
+        });
+    });
 }

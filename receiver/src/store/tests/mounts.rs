@@ -1,1 +1,286 @@
-//! x
+//! Filesystem images on the real kernel. All need root and the tools that make images.
+
+#![expect(clippy::disallowed_methods, reason = "tests read files and the mount table")]
+
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use common::id::ImageKind;
+use common::wire::Fault;
+
+use super::fixture::{Place, Release, content, image, in_private_mounts, run, shop, unmount_below};
+use crate::store::mount::{Mounted, mount_table, orphan_loops};
+use crate::store::{AppConfig, Store};
+
+const MOUNTED: [ImageKind; 4] =
+    [ImageKind::Ext2, ImageKind::Ext4, ImageKind::Erofs, ImageKind::Squashfs];
+
+fn below(directory: &Path) -> Vec<Mounted> {
+    let mut all = mount_table().unwrap();
+    all.retain(|mounted| mounted.target.starts_with(directory));
+    all
+}
+
+/// Files of the store behind loop devices, of any namespace.
+fn loops(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir("/sys/block").unwrap();
+    let files = entries.filter_map(|entry| {
+        fs::read_to_string(entry.unwrap().path().join("loop/backing_file")).ok()
+    });
+    files.map(PathBuf::from).filter(|file| file.starts_with(directory)).collect()
+}
+
+fn options_of(target: &Path) -> String {
+    let table = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+    let line = table.lines().find(|line| line.split(' ').nth(4) == target.to_str()).unwrap();
+    line.split(' ').nth(5).unwrap().to_owned()
+}
+
+fn assert_version(release: &Path, sequence: u64) {
+    assert_eq!(fs::read_to_string(release.join("version")).unwrap(), sequence.to_string());
+    let data = content(sequence * 100 + 19, 9000);
+    assert_eq!(fs::read(release.join("directory/file19")).unwrap(), data);
+}
+
+#[test]
+fn every_kind_is_mounted_beside_the_one_before_and_again_after_a_reboot() {
+    in_private_mounts("every_kind_is_mounted", |directory| {
+        for kind in MOUNTED {
+            let base = directory.join(kind.as_str());
+            fs::create_dir(&base).unwrap();
+            let place = Place::new(&base);
+            let store = place.open();
+            assert_eq!(store.capabilities().complaints, [""; 0]);
+            let releases = [1, 2]
+                .map(|sequence| Release::new(kind, sequence, image(kind, sequence, directory)));
+            releases.iter().for_each(|release| release.install(&store).unwrap());
+            let paths =
+                [0, 1].map(|at| place.root.join("releases").join(releases[at].directory_name()));
+            let check = |when: &str| {
+                assert_version(&paths[0], 1);
+                assert_version(&place.current(), 2);
+                assert_eq!(options_of(&paths[0]), "ro,nosuid,nodev,noatime", "{kind} {when}");
+                let error = fs::write(paths[1].join("new"), "").unwrap_err();
+                assert_eq!(error.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
+            };
+            check("at first");
+            let listed = Store::inspect(&place.store).unwrap();
+            assert!(listed.iter().all(|facts| facts.is_mounted && facts.is_staged), "{listed:?}");
+            drop(store);
+            unmount_below(&base);
+            assert_eq!(below(&base), []);
+            let mode = fs::metadata(&paths[1]).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0, "an empty mount point is entered by nobody");
+            let store = place.open();
+            assert_eq!(store.take_complaints(), [""; 0]);
+            check("after a reboot");
+            drop(store);
+            unmount_below(&base);
+            assert_eq!(loops(&base), [""; 0].map(PathBuf::from), "{kind}");
+        }
+    });
+}
+
+#[test]
+fn an_erofs_image_needs_no_loop_device_where_the_kernel_can_do_without() {
+    in_private_mounts("an_erofs_image_needs_no_loop_device", |directory| {
+        let place = Place::new(directory);
+        let store = place.open();
+        let release = Release::new(ImageKind::Erofs, 1, image(ImageKind::Erofs, 1, directory));
+        release.install(&store).unwrap();
+        let mounted = below(&place.root);
+        let version = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+        let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+        let is_new = (numbers.next().unwrap(), numbers.next().unwrap()) >= (6, 12);
+        let is_loop = mounted[0].source.starts_with("/dev");
+        assert_eq!(is_loop, !is_new, "{mounted:?} on {version}");
+    });
+}
+
+#[test]
+fn an_image_of_another_kind_is_refused_before_it_is_mounted() {
+    in_private_mounts("an_image_of_another_kind_is_refused", |directory| {
+        let place = Place::new(directory);
+        let store = place.open();
+        Release::raw(1).install(&store).unwrap();
+        let mut sequence = 1;
+        for kind in MOUNTED {
+            let images = [
+                image(ImageKind::Ext4, 1, directory),
+                image(ImageKind::Erofs, 1, directory),
+                image(ImageKind::Squashfs, 1, directory),
+                content(1, 9000),
+                vec![7; 100],
+            ];
+            for image in images {
+                sequence += 1;
+                if crate::store::mount::kind_of(&image) == Some(kind) {
+                    continue;
+                }
+                let release = Release::new(kind, sequence, image);
+                let error = release.install(&store).unwrap_err();
+                assert_eq!(error.fault(), Fault::VerifyFailed, "{error}");
+                let line = error.to_string();
+                assert!(
+                    line.contains(&format!("the manifest says {kind}, the image is ")),
+                    "{line}"
+                );
+                assert!(!line.contains('\n'), "{line}");
+                assert!(!store.holds_image(&shop(), &release.preamble.manifest.image.digest));
+            }
+        }
+        assert_eq!(place.names("srv/releases").len(), 1);
+        assert_eq!(place.names("manifests").len(), 1);
+    });
+}
+
+#[test]
+fn an_image_that_the_kernel_refuses_leaves_no_name_and_can_be_tried_again() {
+    in_private_mounts("an_image_that_the_kernel_refuses", |directory| {
+        let place = Place::new(directory);
+        let store = place.open();
+        let mut bad = image(ImageKind::Squashfs, 1, directory);
+        // The version, 4.0, behind the magic and seven other fields.
+        bad[28..30].copy_from_slice(&[9, 0]);
+        let release = Release::new(ImageKind::Squashfs, 1, bad);
+        let error = release.install(&store).unwrap_err();
+        assert_eq!(error.fault(), Fault::MountFailed, "{error}");
+        assert!(error.to_string().contains("the kernel log says more"), "{error}");
+        assert_eq!(place.names("srv/releases"), [""; 0]);
+        assert!(store.holds_image(&shop(), &release.preamble.manifest.image.digest));
+        assert!(!store.holds_release(&shop(), &release.id()));
+        assert_eq!(
+            store.stage_held(&shop(), &release.preamble).unwrap_err().fault(),
+            Fault::MountFailed
+        );
+        assert_eq!(loops(directory), [""; 0].map(PathBuf::from));
+    });
+}
+
+#[test]
+fn an_ext4_image_with_an_unreplayed_journal_is_mounted_as_it_was_verified() {
+    in_private_mounts("an_ext4_image_with_an_unreplayed_journal", |directory| {
+        let place = Place::new(directory);
+        let store = place.open();
+        image(ImageKind::Ext4, 1, directory);
+        let path = directory.join("image");
+        run("debugfs", &["-w", "-R", "feature needs_recovery", path.to_str().unwrap()]);
+        let release = Release::new(ImageKind::Ext4, 1, fs::read(path).unwrap());
+        release.install(&store).unwrap();
+        assert_version(&place.current(), 1);
+    });
+}
+
+#[test]
+fn mount_options_of_the_manifest_are_taken_from_a_short_list() {
+    in_private_mounts("mount_options_of_the_manifest", |directory| {
+        let place = Place::new(directory);
+        let store = place.open();
+        let data = image(ImageKind::Ext2, 1, directory);
+        let with = |sequence, options: &[&str]| {
+            Release::changed(ImageKind::Ext2, sequence, data.clone(), |manifest| {
+                manifest.mount_options = options.iter().map(|word| (*word).to_owned()).collect();
+            })
+        };
+        let release = with(1, &["noexec", "ro"]);
+        release.install(&store).unwrap();
+        let path = place.root.join("releases").join(release.directory_name());
+        assert_eq!(options_of(&path), "ro,nosuid,nodev,noexec,noatime");
+        for evil in ["suid", "dev", "rw", "exec", "loop", "errors=panic"] {
+            let error = with(2, &[evil]).install(&store).unwrap_err();
+            assert_eq!(error.fault(), Fault::MountFailed);
+            assert!(error.to_string().contains(&format!("mount option {evil:?}")), "{error}");
+        }
+    });
+}
+
+#[test]
+fn a_release_in_use_is_left_mounted_and_said_and_goes_later() {
+    in_private_mounts("a_release_in_use_is_left_mounted", |directory| {
+        let place = Place::new(directory);
+        let config = AppConfig { keep: 2, ..place.config() };
+        let store = Store::open(&place.store, vec![config]).unwrap();
+        let release = |sequence| {
+            Release::new(
+                ImageKind::Squashfs,
+                sequence,
+                image(ImageKind::Squashfs, sequence, directory),
+            )
+        };
+        release(1).install(&store).unwrap();
+        let open = File::open(place.current().join("version")).unwrap();
+        release(2).install(&store).unwrap();
+        release(3).install(&store).unwrap();
+        let lines = store.take_complaints();
+        assert!(lines[0].contains("a process still uses it"), "{lines:?}");
+        assert_eq!(below(&place.root).len(), 3);
+        drop(open);
+        store.prune(&shop()).unwrap();
+        assert_eq!(store.take_complaints(), [""; 0]);
+        assert_eq!(below(&place.root).len(), 2);
+        assert_eq!((place.names("srv/releases").len(), place.names("images").len()), (2, 2));
+    });
+}
+
+#[test]
+fn the_same_image_under_two_releases_is_held_once_and_mounted_twice() {
+    in_private_mounts("the_same_image_under_two_releases", |directory| {
+        let place = Place::new(directory);
+        let store = place.open();
+        for kind in [ImageKind::Ext2, ImageKind::Erofs] {
+            let data = image(kind, 1, directory);
+            let base = kind as u64 * 10;
+            Release::new(kind, base, data.clone()).install(&store).unwrap();
+            let again = Release::new(kind, base + 1, data);
+            store.check(&shop(), &again.preamble).unwrap();
+            store.stage_held(&shop(), &again.preamble).unwrap();
+            store.activate(&shop(), again.id()).unwrap();
+            assert_version(&place.current(), 1);
+            store.rollback(&shop(), again.id()).unwrap();
+        }
+        assert_eq!(place.names("images").len(), 2);
+    });
+}
+
+#[test]
+fn an_orphan_loop_device_on_our_image_is_detached_at_start() {
+    in_private_mounts("an_orphan_loop_device", |directory| {
+        let place = Place::new(directory);
+        let store = place.open();
+        let release =
+            Release::new(ImageKind::Squashfs, 1, image(ImageKind::Squashfs, 1, directory));
+        let held = release.receive(&store).unwrap();
+        drop(store);
+        run("losetup", &["--find", "--read-only", held.path.to_str().unwrap()]);
+        let images = place.store.join("shop/images");
+        assert_eq!(orphan_loops(&images).len(), 1);
+        assert_eq!(place.open().take_complaints(), [""; 0]);
+        assert_eq!(loops(directory), [""; 0].map(PathBuf::from));
+    });
+}
+
+#[test]
+fn a_host_that_may_not_mount_says_so_once_and_still_takes_tar_and_raw() {
+    in_private_mounts("a_host_that_may_not_mount", |directory| {
+        use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
+        // Of this thread only.
+        let sets = capabilities(None).unwrap();
+        let effective = sets.effective - CapabilitySet::SYS_ADMIN;
+        set_capabilities(None, CapabilitySets { effective, ..sets }).unwrap();
+        let place = Place::new(directory);
+        let store = place.open();
+        let capabilities = store.capabilities();
+        assert_eq!(capabilities.kinds, [ImageKind::Tar, ImageKind::Raw]);
+        let line = "cannot mount ext2, ext4, erofs, squashfs: Operation not permitted \
+            (os error 1); run fanhost as root, or send a tar or raw release; \
+            tar and raw releases still work";
+        assert_eq!(capabilities.complaints, [line]);
+        Release::raw(1).install(&store).unwrap();
+        Release::tar(2).install(&store).unwrap();
+        let erofs = Release::new(ImageKind::Erofs, 3, content(1, 5000));
+        let error = store.check(&shop(), &erofs.preamble).unwrap_err();
+        assert_eq!(error.fault(), Fault::KindUnsupported);
+        assert!(error.to_string().starts_with("shop: no erofs releases here: cannot mount"));
+    });
+}

@@ -45,6 +45,48 @@ fn an_image_written_out_of_order_by_several_threads_is_whole() {
 }
 
 #[test]
+fn frames_behind_two_and_four_gibibytes_land_in_their_place() {
+    use common::bundle::{Chunk, ChunkTable, Frame, FrameKind, FrameTable};
+    use common::digest::Digest;
+    use common::id::ChunkIndex;
+    let directory = tempfile::tempdir().unwrap();
+    let place = Place::new(directory.path());
+    let store = place.open();
+    let gap = Chunk { bytes: 1 << 30, digest: Chunk::ZERO_DIGEST };
+    let data = content(1, CHUNK_BYTES);
+    let chunk = Chunk { bytes: CHUNK_BYTES as u32, digest: Digest::of(&data) };
+    let frame = |first, count| Frame {
+        kind: FrameKind::Stored,
+        bytes: CHUNK_BYTES as u32,
+        digest: Digest::of(b"sent"),
+        first_chunk: ChunkIndex(first),
+        chunk_count: count,
+    };
+    let mut preamble = (*Release::raw(1).preamble).clone();
+    let chunks = vec![gap, gap, chunk, gap, gap, chunk];
+    let zero = |first| Frame::zero(ChunkIndex(first), 2);
+    preamble.chunks = ChunkTable::from_chunks(chunks).unwrap();
+    preamble.plan =
+        FrameTable::from_frames(vec![zero(0), frame(2, 1), zero(3), frame(5, 1)]).unwrap();
+    preamble.manifest.image.bytes = preamble.chunks.image_bytes();
+    let preamble = Arc::new(preamble);
+    let partial = store.begin(&shop(), Arc::clone(&preamble)).unwrap();
+    partial.write_frame(FrameIndex(3), &data).unwrap();
+    drop(partial);
+    let digest = preamble.manifest.image.digest;
+    let part = place.store.join(format!("shop/incoming/{digest}.part"));
+    let facts = fs::metadata(&part).unwrap();
+    assert_eq!(facts.len(), (4 << 30) + 2 * CHUNK_BYTES as u64);
+    assert!(facts.blocks() * 512 < 1 << 20, "gaps are holes");
+    let mut found = vec![0; CHUNK_BYTES];
+    let file = fs::File::open(part).unwrap();
+    file.read_exact_at(&mut found, (4 << 30) + CHUNK_BYTES as u64).unwrap();
+    assert_eq!(found, data);
+    let partial = store.begin(&shop(), preamble).unwrap();
+    assert_eq!(numbers(&partial.held()), [0, 2, 3], "found again by its digest");
+}
+
+#[test]
 fn an_interrupted_image_goes_on_with_what_was_verified() {
     let directory = tempfile::tempdir().unwrap();
     let place = Place::new(directory.path());
@@ -63,6 +105,7 @@ fn an_interrupted_image_goes_on_with_what_was_verified() {
     partial.finish().unwrap();
 }
 
+// PROTOCOL 7.6.
 #[test]
 fn a_claim_whose_bytes_are_not_on_disk_is_not_offered() {
     let directory = tempfile::tempdir().unwrap();
@@ -191,6 +234,20 @@ fn a_tar_is_unpacked_while_it_arrives_from_its_first_frame_on() {
     release.fill(&partial).unwrap();
     assert_eq!(partial.finish().unwrap().tree, Some(tree.clone()));
     assert!(tree.join("directory/file19").is_file());
+}
+
+#[test]
+fn a_tar_that_is_given_up_leaves_no_tree_but_its_part() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = Place::new(directory.path());
+    let store = place.open();
+    let release = Release::tar(1);
+    let partial = store.begin(&shop(), Arc::clone(&release.preamble)).unwrap();
+    partial.write_frame(FrameIndex(0), release.frame(FrameIndex(0))).unwrap();
+    drop(partial);
+    assert_eq!((place.names("srv/.incoming").len(), place.names("incoming").len()), (0, 2));
+    assert!(store.holds_partial(&shop(), &release.preamble.manifest.image.digest));
+    release.install(&store).unwrap();
 }
 
 #[test]
