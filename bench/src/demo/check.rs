@@ -6,9 +6,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ::tests::tree::{Owners, Tree, digest_of_file};
 use common::digest::Digest;
 use common::id::AppName;
-use tests::tree::{Owners, Tree, digest_of_file};
 
 use super::host::app_root;
 
@@ -34,9 +34,9 @@ impl Findings {
 pub fn look(store: &Path, app: &AppName, image: &Digest, source: &Tree) -> Findings {
     let link = app_root(store, app).join("current");
     let current = fs::read_link(&link).ok();
-    let tree_faults = match link.is_dir() {
-        true => source.differences(&Tree::read(&link), Owners::Any),
-        false => vec![format!("{} leads nowhere", link.display())],
+    let tree_faults = match link.canonicalize() {
+        Ok(tree) => source.differences(&Tree::read(&tree), Owners::Any),
+        Err(error) => vec![format!("{} leads nowhere: {error}", link.display())],
     };
     let image_fault = image_fault(&store.join(app.as_str()).join("images"), image);
     Findings { image_fault, tree_faults, current }
@@ -58,8 +58,9 @@ fn image_fault(images: &Path, wanted: &Digest) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use common::digest::Digest;
+    use std::fs::File;
     use std::os::unix::fs::symlink;
+    use std::time::UNIX_EPOCH;
 
     /// A source and a store as a host leaves it; `spoil` changes the store.
     fn look_after(spoil: impl FnOnce(&Path)) -> Findings {
@@ -69,15 +70,14 @@ mod tests {
         for tree in [&source, &release] {
             fs::create_dir_all(tree).unwrap();
             fs::write(tree.join("file"), "content").unwrap();
+            for path in [tree.join("file"), tree.clone()] {
+                File::open(path).unwrap().set_modified(UNIX_EPOCH).unwrap();
+            }
         }
         symlink("releases/r1", store.join("shop/root/current")).unwrap();
         fs::create_dir_all(store.join("shop/images")).unwrap();
         fs::write(store.join("shop/images/x.tar"), "image").unwrap();
-        let mut source = Tree::read(&source);
-        if source.differences(&Tree::read(&release), Owners::Any) != Vec::<String>::new() {
-            // The clock went from one second to the next while the two were made.
-            source = Tree::read(&release);
-        }
+        let source = Tree::read(&source);
         spoil(&store);
         let image = Digest::of(b"image");
         look(&store, &"shop".parse().unwrap(), &image, &source)

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use ::tests::lossy::LossCounts;
+use ::tests::process::holds_within;
 use anyhow::Context;
 use rustix::process::Pid;
-use tests::lossy::LossCounts;
-use tests::process::holds_within;
 
 use super::host::{HostArgs, read_counts};
 use crate::interrupt::Leftovers;

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 
+use ::tests::lossy::{LossCounts, LossyNetwork};
 use anyhow::{Context, bail};
 use common::id::{AppName, HostName};
 use common::net::SystemNetwork;
@@ -19,7 +20,6 @@ use receiver::daemon::{Options, Stop, run};
 use receiver::status::StatusBoard;
 use receiver::store::AppConfig;
 use rustix::process::{Signal, set_parent_process_death_signal};
-use tests::lossy::{LossCounts, LossyNetwork};
 
 /// First argument of a process that is to be a host; it is not for people.
 pub const ROLE: &str = "--be-a-host-of-the-demo";
@@ -145,11 +145,8 @@ pub fn read_counts(mut output: impl Read) -> anyhow::Result<LossCounts> {
     let mut text = String::new();
     output.read_to_string(&mut text)?;
     let line = text.lines().find_map(|line| line.strip_prefix("counts "));
-    let numbers: Vec<u64> = line
-        .unwrap_or_default()
-        .split(' ')
-        .filter_map(|number| number.parse().ok())
-        .collect();
+    let numbers: Vec<u64> =
+        line.unwrap_or_default().split(' ').filter_map(|number| number.parse().ok()).collect();
     match numbers[..] {
         [arrived, lost, lost_sources] => Ok(LossCounts { arrived, lost, lost_sources }),
         _ => bail!("no counts in {text:?}"),

@@ -22,6 +22,8 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
+use ::tests::lossy::LossyNetwork;
+use ::tests::tree::Tree;
 use anyhow::Context;
 use common::clock::{Clock, unix_seconds};
 use common::digest::Digest;
@@ -38,8 +40,6 @@ use sender::pack::{Packed, Request, pack};
 use sender::progress::{Surroundings, display};
 use sender::session::{Expect, HostReport, HostState, Outcome, Quorum};
 use sender::transfer::{Interrupt, RateOption, Report, SendOptions, send};
-use tests::lossy::LossyNetwork;
-use tests::tree::Tree;
 
 use crate::interrupt::{INTERRUPTED, Interrupted, Leftovers, on_signals};
 use fleet::HostProcess;

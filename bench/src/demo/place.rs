@@ -32,9 +32,8 @@ pub fn group(pid: u32) -> SocketAddr {
 pub fn loopback(group: SocketAddr) -> anyhow::Result<Interface> {
     let all = interfaces().context("cannot list the network interfaces")?;
     let found = all.into_iter().find(|it| it.is_loopback && it.is_up && it.v4.is_some());
-    let interface = found.context(
-        "no loopback interface is up with an IPv4 address: try ip link set lo up",
-    )?;
+    let interface =
+        found.context("no loopback interface is up with an IPv4 address: try ip link set lo up")?;
     let name = interface.name.clone();
     let heard = hears_itself(group, &interface).with_context(|| blame(group, &name))?;
     if !heard {

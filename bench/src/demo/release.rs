@@ -163,7 +163,7 @@ fn settle_directories(directory: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tests::tree::{Owners, Tree};
+    use ::tests::tree::{Owners, Tree};
 
     #[test]
     fn two_releases_are_the_same_but_for_the_times_of_links() {

@@ -2,9 +2,9 @@
 //!
 //! Pure text: nothing is printed or read here.
 
+use ::tests::lossy::LossCounts;
 use common::units::ByteSize;
 use sender::session::{HostReport, HostState, WireReport};
-use tests::lossy::LossCounts;
 
 use super::check::Findings;
 
@@ -66,9 +66,8 @@ impl Row {
 
 /// The rows below their headings.
 pub fn table(rows: &[Row]) -> String {
-    let headings = [
-        "host", "state", "seconds", "datagrams", "lost", "repaired", "digest", "tree", "current",
-    ];
+    let headings =
+        ["host", "state", "seconds", "datagrams", "lost", "repaired", "digest", "tree", "current"];
     let mut lines = vec![headings.map(str::to_owned).to_vec()];
     lines.extend(rows.iter().map(Row::cells));
     aligned(&lines)
