@@ -74,16 +74,17 @@ impl Leftovers {
         self.lock().pids.retain(|entered| *entered != pid);
     }
 
-    /// Kills and removes what is entered.
-    pub fn remove(&self) {
-        let entries = std::mem::take(&mut *self.lock());
-        for pid in entries.pids {
+    /// Kills and removes what is entered; a second caller waits until the first has done so.
+    ///
+    /// # Errors
+    /// When the directory cannot be removed: one line that names it.
+    pub fn remove(&self) -> io::Result<()> {
+        let mut entries = self.lock();
+        for pid in entries.pids.drain(..) {
             // It may have ended by itself; it was not waited for, so the id is still its own.
             let _ = kill_process(pid, Signal::KILL);
         }
-        if let Some(directory) = entries.directory {
-            remove_directory(&directory);
-        }
+        entries.directory.take().map_or(Ok(()), |directory| remove_directory(&directory))
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries> {
@@ -91,14 +92,19 @@ impl Leftovers {
     }
 }
 
-fn remove_directory(directory: &Path) {
-    for _ in 0..REMOVAL_ATTEMPTS {
+fn remove_directory(directory: &Path) -> io::Result<()> {
+    for attempt in 1.. {
         match fs::remove_dir_all(directory) {
-            Ok(()) => return,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+            Err(error) if attempt == REMOVAL_ATTEMPTS => {
+                let line = format!("cannot remove {}: {error}", directory.display());
+                return Err(io::Error::new(error.kind(), line));
+            }
             Err(_) => thread::sleep(REMOVAL_PAUSE),
+            Ok(()) => break,
         }
     }
+    Ok(())
 }
 
 /// From now on the first signal raises the flag and calls `ask`; the second removes `leftovers` and
@@ -123,7 +129,8 @@ pub fn on_signals(
         flag.raise();
         ask();
         runtime.block_on(signals.next());
-        leftovers.remove();
+        // The process ends at once; whether all could be removed changes nothing.
+        let _ = leftovers.remove();
         std::process::exit(INTERRUPTED.into());
     })?;
     Ok(interrupted)
@@ -170,7 +177,7 @@ mod tests {
             leftovers.enter_process(Pid::from_child(child));
         }
         leftovers.leave_process(Pid::from_child(&left));
-        leftovers.remove();
+        leftovers.remove().unwrap();
         assert!(!entered.wait().unwrap().success());
         assert!(left.try_wait().unwrap().is_none(), "it had left the list");
         assert!(!directory.exists());
