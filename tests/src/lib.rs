@@ -6,6 +6,7 @@
 //! * [`process`], [`memory`]: the real binaries as children, with logs, deadlines and certain ends;
 //! * [`product`], [`outcome`]: the command lines of DESIGN's chapter 8 and what they answer;
 //! * [`fixture`], [`tree`]: directories to pack, and the comparison of two of them;
+//! * [`lossy`]: a network that loses datagrams, for real sockets without root;
 //! * [`watch`], [`hostile`]: a reader of `current` in a tight loop, a peer that sends rubbish.
 //!
 //! Nothing here is linked into the product. A harness function panics with a sentence when the
@@ -15,6 +16,7 @@ pub mod fixture;
 pub mod hostile;
 pub mod lab;
 pub mod loopback;
+pub mod lossy;
 pub mod memory;
 pub mod outcome;
 pub mod process;

@@ -2,23 +2,21 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use common::digest::Digest;
-use common::geometry::{Geometry, PreambleLengths, Space};
-use common::id::{BlockIndex, BootNonce, FrameIndex, HostName, ImageKind, ReleaseId, SessionId};
+use common::geometry::Space;
+use common::id::{BlockIndex, BootNonce, HostName, ImageKind, SessionId};
 use common::time::Timestamp;
 use common::units::Bitrate;
 use common::wire::{
-    Activation, Announce, Fault, HostPhase, KindSet, Message, Seal, SenderFacts, SenderStage,
-    SessionTimers, SymbolHeader,
+    Activation, Announce, Fault, HostPhase, KindSet, Message, Seal, SenderStage, SymbolHeader,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use receiver::session::{self as host_side, Facts, OrderKind, StoreEvent, Verdict};
-use sender::session::{self as sender_side, Channel, Expect, Outcome, Quorum, RateRequest};
+use sender::session::{self as sender_side, Channel, Expect, Outcome, Quorum};
 
 use super::fabric::{Loss, Path};
 use super::setup::{
