@@ -87,7 +87,7 @@ impl Config {
     /// # Errors
     /// A file that cannot be read or says what is not understood, with its line.
     pub fn load(named: Option<&Path>) -> Result<Self, Complaint> {
-        let path = named.unwrap_or(Path::new(DEFAULT_PATH));
+        let path = named.unwrap_or_else(|| Path::new(DEFAULT_PATH));
         match fs::read(path) {
             Ok(bytes) => Self::parse(&String::from_utf8_lossy(&bytes), path),
             Err(error) if named.is_none() && error.kind() == ErrorKind::NotFound => {
