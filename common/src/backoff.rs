@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use rand::{Rng, RngExt};
 
-/// Largest share of the interval by which need shortens the wait. At one half, homogeneous loss made
-/// the peak five times higher (simulated, 10,000 hosts).
+/// Largest share of the interval by which need shortens the wait. At one half, homogeneous loss
+/// made the peak five times higher (simulated, 10,000 hosts).
 const BIAS_MAX: f64 = 0.25;
 
 /// Draws a waiting time in `0..=interval` from RFC 5401's truncated exponential distribution: late
-/// answers are exponentially more likely, and among `group_size` hosts the first comes early enough.
+/// answers are exponentially more likely, and among `group_size` hosts the first comes early
+/// enough.
 ///
 /// `need` in 0..=1 says how needy this host is beside what is usual; the neediest answer earliest.
 ///

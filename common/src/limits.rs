@@ -74,8 +74,8 @@ pub const SIGNATURES_BYTES_MAX: u32 = 64 << 10;
 pub const IMAGE_BYTES_MAX: u64 = 1 << 43;
 /// Shortest chunk that the cutter makes, except before a gap or the end.
 pub const CHUNK_BYTES_MIN: u32 = 16 << 10;
-/// What the cutter aims at. At 16 KiB the tables are four times as long and a next release, compressed
-/// against the last one, no smaller.
+/// What the cutter aims at. At 16 KiB the tables are four times as long and a next release,
+/// compressed against the last one, no smaller.
 pub const CHUNK_BYTES_MEAN: u32 = 64 << 10;
 /// Longest chunk with bytes in it.
 pub const CHUNK_BYTES_MAX: u32 = 256 << 10;

@@ -77,7 +77,11 @@ impl<N: TimerName> Timers<N> {
 /// Declares an enum of timers with what each waits for.
 #[macro_export]
 macro_rules! timer_names {
-    ($(#[$doc:meta])* $vis:vis enum $name:ident { $($(#[$variant_doc:meta])* $variant:ident),* $(,)? }) => {
+    (
+        $(#[$doc:meta])* $vis:vis enum $name:ident {
+            $($(#[$variant_doc:meta])* $variant:ident),* $(,)?
+        }
+    ) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         $vis enum $name { $($(#[$variant_doc])* $variant),* }

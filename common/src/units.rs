@@ -85,7 +85,8 @@ impl FromStr for Bitrate {
     type Err = UnitError;
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        let what = "a rate in bits per second such as 500Mbit or 2.5Gbit (Mbps and MB/s are too easily confused)";
+        let what = "a rate in bits per second such as 500Mbit or 2.5Gbit (Mbps and MB/s are \
+                    too easily confused)";
         let units = [("kbit", 1e3), ("mbit", 1e6), ("gbit", 1e9), ("bit", 1.0)];
         let bits = quantity(text, &units).filter(|bits| *bits >= 1.0);
         bits.map(|bits| Self(bits as u64)).ok_or(UnitError { text: text.to_owned(), what })

@@ -69,6 +69,7 @@ fn enter(datagram: &[u8]) {
     let _ = Message::parse(datagram);
 }
 
+// PROTOCOL 9.1: no datagram takes memory beyond its own size.
 #[test]
 fn memory_is_bounded_by_the_datagram() {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);

@@ -1,6 +1,14 @@
 //! The product in a small data centre: real binaries, real mounts, real loss. Needs root.
 //!
 //! One file for each thing that must hold; `harness` shows that the lab itself does what the
-//! others rely on.
+//! others rely on. A lab that measures time or fills both cores runs alone.
 
+mod bulk;
+mod delivery;
 mod harness;
+mod interruption;
+mod memory;
+mod network;
+mod policy;
+mod refusal;
+mod switching;

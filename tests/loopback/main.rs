@@ -1,3 +1,13 @@
-//! The real binaries on one machine: what needs no network of its own, and no root.
+//! The real binaries on one machine, over its loopback: what needs no network of its own, no root.
+//!
+//! [`site`] runs a sender and hosts side by side; every test has a group and port of its own, so
+//! that they run beside each other and beside a fanfare that serves this machine.
 
+mod bundles;
+mod delivery;
+mod operations;
+mod packing;
+mod refusals;
+mod site;
+mod switching;
 mod transfer;

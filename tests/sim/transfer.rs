@@ -28,6 +28,7 @@ fn assert_all_active(world: &World, hosts: std::ops::Range<usize>) {
     }
 }
 
+// PROTOCOL 5.3: the world checks it after every step.
 #[test]
 fn a_clean_network_needs_no_repair_and_everybody_switches() {
     let mut world = World::new(setup());
@@ -123,6 +124,7 @@ fn one_full_disk_leaves_the_old_release_everywhere_and_is_named() {
     assert_eq!((report.state, report.reason.as_str()), (HostState::Failed, "disk full"));
 }
 
+// PROTOCOL 8.1.
 #[test]
 fn each_switches_every_host_that_can_and_hold_switches_none() {
     for (activation, outcome, active) in
@@ -155,6 +157,7 @@ fn a_killed_sender_is_superseded_by_its_successor() {
     assert_all_active(&world, 0..8);
 }
 
+// PROTOCOL 7.7.
 #[test]
 fn hosts_of_a_killed_sender_are_idle_within_ten_seconds() {
     let mut world = World::new(Setup { payload_bytes: 64_000_000, ..setup() });

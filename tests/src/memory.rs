@@ -90,7 +90,7 @@ impl Peak {
     }
 }
 
-/// The number behind `name` in /proc/<pid>/status, in bytes.
+/// The number behind `name` in the status of a process, in bytes.
 fn kib_of(status: &str, name: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib * 1024)

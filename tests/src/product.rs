@@ -15,6 +15,9 @@ use crate::process::{Ending, Running, command};
 /// How long `fanfare pack` may take in a test.
 const PACK_PATIENCE: Duration = Duration::from_secs(300);
 
+/// How long a send may take to get to a given place.
+const SEND_PATIENCE: Duration = Duration::from_secs(60);
+
 /// What an image is, as `--image` names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Image {
@@ -69,6 +72,8 @@ pub struct Send {
 pub struct Sending {
     /// The process.
     pub process: Running,
+    /// What its machine had sent before.
+    sent_before: u64,
 }
 
 /// The sender's tool.
@@ -234,14 +239,17 @@ impl Send {
     pub fn start_on(&self, node: &Node, lab: &Lab) -> Sending {
         let mut command = node.command(fanfare());
         self.arguments(&mut command, lab.shape().family);
-        Sending { process: Running::start(node.name(), &mut command, &lab.logs()) }
+        let sent_before = node.sent_bytes();
+        let process = Running::start(node.name(), &mut command, &lab.logs());
+        Sending { process, sent_before }
     }
 
     /// Starts it outside every lab.
     pub fn start_here(&self, family: Family, logs: &Path) -> Sending {
         let mut command = command(fanfare());
         self.arguments(&mut command, family);
-        Sending { process: Running::start("fanfare-send", &mut command, logs) }
+        let process = Running::start("fanfare-send", &mut command, logs);
+        Sending { process, sent_before: 0 }
     }
 
     /// Runs it on the lab's sender to its end.
@@ -269,6 +277,15 @@ impl Send {
 }
 
 impl Sending {
+    /// Waits until `node`, where it runs, has sent `bytes` since it was started.
+    ///
+    /// # Panics
+    /// When it ends first, or takes more than a minute.
+    pub fn wait_until_sent(&mut self, node: &Node, bytes: u64) {
+        let (what, until) = (format!("it had sent {bytes} bytes"), self.sent_before + bytes);
+        self.process.wait_until(&what, SEND_PATIENCE, |_| node.sent_bytes() >= until);
+    }
+
     /// Waits for its end and reads what it answered.
     ///
     /// # Panics

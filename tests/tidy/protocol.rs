@@ -2,7 +2,7 @@
 //!
 //! A section is a heading that begins with its number (`## 6`, `### 6.3`); a rule is a paragraph
 //! that begins with its number in bold (`**6.3** A host MUST …`). A citation is `PROTOCOL 6.3` in a
-//! comment; several numbers may follow each other (`PROTOCOL 6.3, 6.4 and 7`).
+//! comment; several numbers may follow each other (`PROTOCOL 6.3, 6.5–6.7 and 7`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -110,12 +110,28 @@ fn numbers(text: &str) -> Vec<String> {
         if is_count && !numbers.is_empty() {
             break;
         }
-        numbers.push(number);
+        let range = behind.strip_prefix('–').and_then(self::number);
+        let (last, behind) = range.unwrap_or_else(|| (number.clone(), behind));
+        numbers.extend(between(&number, &last));
         let next = [", ", " and "].iter().find_map(|word| behind.strip_prefix(word));
         let Some(next) = next else { break };
         rest = next;
     }
     numbers
+}
+
+/// The numbers from `first` to `last`, which differ in their last part: `6.4–6.6`.
+fn between(first: &str, last: &str) -> Vec<String> {
+    let cut = |number: &str| {
+        let (section, rule) = number.rsplit_once('.').unwrap_or(("", number));
+        (section.to_owned(), rule.parse::<u32>().unwrap_or(0))
+    };
+    let ((section, from), (_, to)) = (cut(first), cut(last));
+    let name = |rule: u32| match section.as_str() {
+        "" => rule.to_string(),
+        section => format!("{section}.{rule}"),
+    };
+    (from..=to).map(name).collect()
 }
 
 /// The number that `text` begins with, like `6` or `6.3`, and what is behind it.
@@ -164,6 +180,7 @@ mod tests {
         assert_eq!(numbers("6.3."), ["6.3"]);
         assert_eq!(numbers("4.6, 4.7)"), ["4.6", "4.7"]);
         assert_eq!(numbers("2 and 4)."), ["2", "4"]);
+        assert_eq!(numbers("6.4–6.6, 7"), ["6.4", "6.5", "6.6", "7"]);
         assert_eq!(numbers("6.3, 4 hosts"), ["6.3"]);
         assert_eq!(numbers("6.3 says"), ["6.3"]);
         assert_eq!(numbers("of old"), Vec::<String>::new());

@@ -29,7 +29,8 @@ pub enum FrameError {
     Reserved,
 }
 
-/// Checks and decodes one frame into `out`, which is emptied first; a frame of gaps leaves it empty.
+/// Checks and decodes one frame into `out`, which is emptied first; a frame of gaps leaves it
+/// empty.
 ///
 /// # Errors
 /// Says what was wrong; `out` then holds nothing of use.

@@ -7,7 +7,7 @@
 //! panics nor allocates more than a bound in [`limits`](crate::limits), whatever the bytes are.
 //! The format is `docs/BUNDLE.md`; what travels of it is PROTOCOL 4.
 //!
-//! Everything here is pure but [`file`] and [`ordered`].
+//! Everything here is pure but [`mod@file`] and [`ordered`].
 
 pub mod chunks;
 pub mod decode;

@@ -208,7 +208,8 @@ impl Daemon<'_> {
     }
 }
 
-/// One batch of one session's datagrams on its way in.
+/// One batch of one session's datagrams on its way in. What does not open, parse or belong here is
+/// left out without a word (PROTOCOL 9.1).
 struct Intake<'a, 'b> {
     now: Timestamp,
     seal: &'a Seal,

@@ -149,6 +149,7 @@ fn finish(store: &Store, work: &Work) -> Result<(), Failure> {
     let preamble = work.prepared.get().expect("a partial image has a plan");
     let image = partial.finish().map_err(|error| failure(&error))?;
     work.tell(StoreEvent::ImageDurable);
+    // PROTOCOL 5.3: told only when the release is in place and durable.
     store.stage(&work.app, preamble, image).map_err(|error| failure(&error))?;
     work.tell(StoreEvent::Staged);
     Ok(())

@@ -1,6 +1,7 @@
 //! When a host asks for repair: after a poll, at a random instant, unless somebody else has asked.
 //!
-//! Holds which blocks a poll has covered and since when; the counts are in `blocks`. PROTOCOL 6.4–6.5.
+//! Holds which blocks a poll has covered and since when; the counts are in `blocks`. PROTOCOL
+//! 6.4–6.5.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

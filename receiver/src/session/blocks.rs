@@ -360,6 +360,7 @@ mod tests {
         }
     }
 
+    // PROTOCOL 6.2: memory is bounded whatever arrives.
     #[test]
     fn a_full_budget_drops_the_oldest_unfinished_block_of_an_earlier_window_whole() {
         let mut blocks = blocks(2);
@@ -367,7 +368,8 @@ mod tests {
         let arrival = blocks.arrive(BlockIndex(2), 0, 12);
         let evicted = BlockIndex(0);
         assert_eq!(arrival, Arrival::KeptInsteadOf { symbol: SymbolId(0), evicted });
-        assert_eq!(blocks.want_beyond_announced(evicted), Some(13), "it starts from nothing");
+        blocks.learn(evicted, 12, 12);
+        assert_eq!(blocks.want_beyond_announced(evicted), Some(22), "it starts from nothing");
         assert!(kept(&mut blocks, 3, 0), "block 1 makes room");
         assert!(!kept(&mut blocks, 0, 12), "no block of an earlier window is left to drop");
         assert_eq!(blocks.evicted(), 2);

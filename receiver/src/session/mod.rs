@@ -9,6 +9,8 @@ mod blocks;
 mod orders;
 pub mod phase;
 mod report;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -46,7 +48,7 @@ const HAVE_ATTEMPTS: u32 = 20;
 /// Pause between two attempts at HAVE.
 const HAVE_RETRY: Duration = Duration::from_millis(50);
 
-/// Answers are spread over at most this, whatever a sender asks for.
+/// Answers are spread over at most this, whatever a sender asks for (PROTOCOL 7.1).
 const SPREAD_MAX: Duration = Duration::from_secs(5);
 
 timer_names! {
@@ -503,6 +505,7 @@ impl Session {
         self.outputs.pop_front().unwrap_or_else(|| Output::Idle(self.timers.next()))
     }
 
+    // PROTOCOL 7.7: idle after 8 s of silence.
     fn on_heard(&mut self, now: Timestamp) {
         self.timers.arm(TimerName::Silence, now + limits::SENDER_SILENCE_MAX);
     }

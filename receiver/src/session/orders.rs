@@ -43,6 +43,7 @@ impl Session {
     }
 
     fn on_activate(&mut self, now: Timestamp, order: &Order) {
+        // PROTOCOL 8.1.
         if self.activation == Activation::Hold {
             return self.drops.increment(common::drops::DropReason::NotForUs);
         }
@@ -50,7 +51,8 @@ impl Session {
         match self.phase {
             HostPhase::Staged => self.switch(),
             HostPhase::Active | HostPhase::Failed => self.acknowledge(now),
-            // Switching takes a moment, and a host that has not staged has nothing to switch to.
+            // PROTOCOL 8.3. Switching takes a moment, and a host that has not staged has nothing to
+            // switch to.
             _ => {}
         }
     }

@@ -148,7 +148,7 @@ fn absent(host: String) -> HostReport {
     }
 }
 
-/// A host's own words where it gave any.
+/// A host's own words where it gave any, safe to print (PROTOCOL 9.2).
 fn fault_line(fault: Fault, detail: &str) -> String {
     match (fault, detail) {
         (Fault::None, _) => String::new(),

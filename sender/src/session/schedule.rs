@@ -238,8 +238,8 @@ impl Schedule {
 
     /// The next train, at most one symbol from each open block; `false` when nothing is ready.
     ///
-    /// With few open blocks trains get shorter: sixteen symbols of one block would be the burst that
-    /// interleaving avoids.
+    /// With few open blocks trains get shorter: sixteen symbols of one block would be the burst
+    /// that interleaving avoids.
     pub fn next_train(&mut self, train: &mut Vec<Departure>) -> bool {
         train.clear();
         self.fill();
@@ -280,6 +280,7 @@ impl Schedule {
         let k = u32::from(self.geometry.source_symbols_of(block));
         let period = k + u32::from(self.geometry.repair_symbols());
         // A count beyond one more period helps nobody: that is all symbols there are.
+        // PROTOCOL 6.7.
         let want = want.min(known.sent.saturating_add(period));
         if want <= known.announced {
             return Answer::Announced;
@@ -328,8 +329,8 @@ impl Schedule {
             .collect()
     }
 
-    /// What a poll at the end of `window` covers: the last three windows, the first preamble blocks,
-    /// and the newest of the older blocks that were repaired.
+    /// What a poll at the end of `window` covers: the last three windows, the first preamble
+    /// blocks, and the newest of the older blocks that were repaired.
     pub fn poll_scope(&self, window: u32, max: usize) -> Vec<BlockCount> {
         let recent = self.geometry.window(window.saturating_sub(2)).start;
         let recent = recent..self.geometry.window(window).end;
@@ -441,6 +442,7 @@ mod tests {
         assert_eq!(sent, 72 + 2 - 40);
     }
 
+    // PROTOCOL 6.7: a want is cut to what could still be of use.
     #[test]
     fn a_lying_want_is_cut_to_one_more_period() {
         let mut schedule = schedule();

@@ -248,7 +248,8 @@ pub fn send(
 }
 
 fn config(options: &SendOptions, bundle: &BundleFile, plan: &Plan, feedback: SocketAddr) -> Config {
-    let session = SessionId(rand::random());
+    // PROTOCOL 1.2: never zero.
+    let session = SessionId(rand::random::<u32>().max(1));
     let table = &bundle.preamble().plan;
     let offsets = (0..table.len()).map(|frame| table.payload_offset(FrameIndex(frame)));
     let frame_offsets = offsets.chain([table.payload_bytes()]).collect();

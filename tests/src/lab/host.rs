@@ -104,6 +104,19 @@ impl Host {
         self.mount(&["-t", "tmpfs", "-o", &format!("size={bytes}"), "fanlab"]);
     }
 
+    /// Fills a store on a tmpfs until `bytes` are left.
+    ///
+    /// # Panics
+    /// When fewer were left already.
+    pub fn fill_store(&self, bytes: u64) {
+        let facts = rustix::fs::statvfs(self.view(&self.store())).expect("the store is there");
+        let free_bytes = facts.f_bavail * facts.f_frsize;
+        let hog_bytes = free_bytes.checked_sub(bytes);
+        let hog_bytes = hog_bytes.unwrap_or_else(|| panic!("only {free_bytes} bytes are free"));
+        let hog = self.store().join("hog");
+        self.node.tool("fallocate", &format!("-l {hog_bytes} {}", hog.display()));
+    }
+
     /// Puts the store on a file system that takes no write.
     pub fn put_store_on_read_only(&self) {
         self.mount(&["-t", "tmpfs", "-o", "ro,size=64m", "fanlab"]);

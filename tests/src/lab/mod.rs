@@ -2,7 +2,7 @@
 //!
 //! Needs root and the tools that `tests/run` installs. Addresses are 198.18.0.0/15 (RFC 2544) and
 //! fd00:fa::/64; nothing leaves the machine, for no interface of the lab leads outside. What a lab
-//! made ends with it: see [`node`] for why that holds even after kill -9. The directory is the one
+//! made ends with it: see `node` for why that holds even after kill -9. The directory is the one
 //! thing that a killed test leaves; the next lab removes it by the dead process's id in its name.
 
 mod bridge;
@@ -10,6 +10,7 @@ mod host;
 mod leftover;
 mod link;
 mod node;
+mod release;
 mod socket;
 mod tool;
 
@@ -22,6 +23,7 @@ pub use self::bridge::{Bridge, Snooping};
 pub use self::host::{FrozenStore, Host, HostOptions};
 pub use self::link::{Loss, LossCount};
 pub use self::node::{INTERFACE, Node};
+pub use self::release::Release;
 
 /// Which internet protocol a lab speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,9 @@
 //! Real sessions, simulated network, disk and clock. Headers only: no payload byte exists here.
 
 mod fabric;
+mod setup;
 mod world;
 
 pub use fabric::{Faults, Loss};
-pub use world::{HostSetup, Setup, World};
+pub use setup::{HostSetup, Setup};
+pub use world::World;

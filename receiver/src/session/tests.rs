@@ -1,0 +1,166 @@
+//! A host's session on its own: what it sends and when, told by hand.
+
+use std::net::SocketAddr;
+
+use common::digest::Digest;
+use common::geometry::PreambleLengths;
+use common::id::ImageKind;
+use common::wire::{BlockCount, Order, SenderFacts, SessionTimers};
+
+use super::*;
+
+const NONCE: BootNonce = BootNonce(77);
+
+fn at(millis: u64) -> Timestamp {
+    Timestamp::from_nanos(millis * 1_000_000)
+}
+
+/// Twenty payload blocks of ten source symbols, one of preamble.
+fn announce(activation: Activation, slot: Duration) -> Announce {
+    Announce {
+        version_min: 1,
+        version_max: 1,
+        release: ReleaseId(Digest::of(b"release")),
+        image: Digest::of(b"image"),
+        app: "shop".parse().unwrap(),
+        label: "v1".parse().unwrap(),
+        kind: ImageKind::Raw,
+        image_bytes: 64 * 200,
+        geometry: Geometry::new(64, 10, 4, 4, 64, 64 * 200).unwrap(),
+        preamble: PreambleLengths { manifest: 64, ..PreambleLengths::default() },
+        data_group: SocketAddr::from(([239, 192, 70, 71], 7071)),
+        feedback: SocketAddr::from(([198, 18, 0, 1], 7072)),
+        timers: SessionTimers {
+            join_window: Duration::from_secs(1),
+            announce_interval: Duration::from_millis(100),
+            grtt: Duration::from_millis(1),
+            backoff: Duration::from_millis(20),
+            slot,
+        },
+        group_size: 8,
+        activation,
+        stage: SenderStage::Joining,
+        sender: SenderFacts { host: "d".into(), user: "u".into(), started: 1, instance: 1 },
+        salt: [0; 16],
+        sent_at_us: 0,
+        insecure: true,
+    }
+}
+
+fn facts() -> Facts {
+    Facts {
+        host: "web1".parse().unwrap(),
+        machine: 1,
+        nonce: NONCE,
+        link: None,
+        free_bytes: 0,
+        clock_us: 0,
+        kinds: KindSet::default(),
+        holds_release: false,
+        holds_image: false,
+        holds_partial: false,
+        block_slots: 8,
+    }
+}
+
+fn session(activation: Activation) -> Session {
+    let announce = announce(activation, Duration::from_micros(50));
+    let mut session = Session::new(at(0), SessionId(5), &announce, facts(), 1);
+    session.handle_join_ack(at(1), &accepted());
+    session
+}
+
+fn accepted() -> JoinAck {
+    JoinAck { nonce: NONCE, slot: Slot(0), verdict: JoinVerdict::Accepted, have_seen: false }
+}
+
+/// Everything that the session wants done until `now`, its timers included.
+fn drain(session: &mut Session, now: Timestamp) -> Vec<Output> {
+    let mut outputs = Vec::new();
+    loop {
+        match session.poll_output() {
+            Output::Idle(Some(deadline)) if deadline.at <= now => {
+                session.handle_timeout(deadline.at);
+            }
+            Output::Idle(_) => return outputs,
+            output => outputs.push(output),
+        }
+    }
+}
+
+fn needs(outputs: &[Output]) -> usize {
+    outputs.iter().filter(|output| matches!(output, Output::Send(Message::Need(_)))).count()
+}
+
+fn poll(id: u32) -> Poll {
+    let blocks = vec![BlockCount { block: BlockIndex(1), sent: 14, announced: 14 }];
+    let (grtt, backoff) = (Duration::from_millis(1), Duration::from_millis(20));
+    Poll { id, sent_at_us: 9, grtt, backoff, group_size: 8, blocks, sweep: None }
+}
+
+// PROTOCOL 6.5: one NEED for one poll, and silence when somebody else's was enough.
+#[test]
+fn a_host_asks_once_after_a_poll_and_not_when_the_announced_count_rises_first() {
+    let mut session = session(Activation::Together);
+    session.handle_poll(at(10), 0, &poll(1));
+    assert_eq!(needs(&drain(&mut session, at(500))), 1);
+    session.handle_poll(at(600), 1, &poll(2));
+    let raised = Advertise { blocks: vec![(BlockIndex(1), 24)] };
+    session.handle_advertise(at(600), 2, &raised);
+    assert_eq!(needs(&drain(&mut session, at(1000))), 0);
+}
+
+// PROTOCOL 7.1: no sender makes a host wait for longer than five seconds.
+#[test]
+fn a_sender_cannot_put_off_a_join_for_ever() {
+    let announce = announce(Activation::Together, Duration::from_secs(4000));
+    let mut session = Session::new(at(0), SessionId(5), &announce, facts(), 1);
+    let outputs = drain(&mut session, at(5001));
+    assert!(matches!(outputs.first(), Some(Output::Send(Message::Join(_)))), "{outputs:?}");
+}
+
+#[test]
+fn an_acknowledgement_for_a_former_process_is_not_ours() {
+    let announce = announce(Activation::Together, Duration::from_micros(50));
+    let mut session = Session::new(at(0), SessionId(5), &announce, facts(), 1);
+    session.handle_join_ack(at(1), &JoinAck { nonce: BootNonce(1), ..accepted() });
+    let outputs = drain(&mut session, at(1000));
+    assert!(outputs.len() > 2, "it goes on to ask: {outputs:?}");
+    assert_eq!(session.drops().get(DropReason::NotForUs), 1);
+}
+
+// PROTOCOL 8.3 and 8.1: only a staged host switches, and under hold none does.
+#[test]
+fn only_a_staged_host_switches_and_none_under_hold() {
+    let order = |release| Order { release, issue: 1, at_us: 0, reason: String::new() };
+    for (activation, stages, switches) in [
+        (Activation::Together, false, false),
+        (Activation::Together, true, true),
+        (Activation::Hold, true, false),
+    ] {
+        let mut session = session(activation);
+        if stages {
+            session.handle_store(at(2), StoreEvent::ImageDurable);
+            session.handle_store(at(2), StoreEvent::Staged);
+        }
+        let order = order(session.release());
+        session.handle_order(at(3), 0, OrderKind::Activate, &order);
+        let outputs = drain(&mut session, at(10));
+        assert_eq!(outputs.contains(&Output::Switch), switches, "{activation:?} {stages}");
+    }
+}
+
+// PROTOCOL 4.13: an order issued before one that was obeyed is late news.
+#[test]
+fn a_stale_order_is_dropped() {
+    let mut session = session(Activation::Together);
+    session.handle_store(at(2), StoreEvent::ImageDurable);
+    session.handle_store(at(2), StoreEvent::Staged);
+    let order =
+        |issue| Order { release: session.release(), issue, at_us: 0, reason: String::new() };
+    let (new, old) = (order(2), order(1));
+    session.handle_order(at(3), 0, OrderKind::Activate, &new);
+    session.handle_order(at(4), 1, OrderKind::Cancel, &old);
+    assert_eq!(session.drops().get(DropReason::Stale), 1);
+    assert!(!drain(&mut session, at(5)).contains(&Output::Ended(Ending::Cancelled)));
+}

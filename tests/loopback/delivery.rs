@@ -1,0 +1,137 @@
+//! A release from one process to others, and what each of them says.
+
+use std::fs;
+
+use rustix::process::Signal;
+use tests::lab::Family;
+use tests::outcome::exit;
+use tests::process::holds_within;
+use tests::product::{Image, Pack};
+use tests::tree::{Owners, assert_same_tree};
+
+use crate::site::{DEADLINE, Site};
+
+/// Owners of what a host unpacked: root's, if the test is root.
+fn owners() -> Owners {
+    if rustix::process::geteuid().is_root() { Owners::Root } else { Owners::Any }
+}
+
+fn delivers_over(family: Family) {
+    let mut site = Site::over(family);
+    for host in ["a", "b", "c"] {
+        site.start(host);
+    }
+    for label in ["r1", "r2"] {
+        let outcome = site.run(&site.send(&site.bundle(label, Image::Tar)).expect(3));
+        let outcome = outcome.expect_exit(exit::DONE);
+        assert_eq!(outcome.hosts_in("active").len(), 3, "{}", outcome.report());
+        for host in ["a", "b", "c"] {
+            assert_same_tree(&site.tree(label), &site.current(host).join(""), owners());
+        }
+    }
+}
+
+#[test]
+fn a_tar_reaches_three_hosts_and_a_second_one_follows() {
+    delivers_over(Family::V4);
+}
+
+#[test]
+fn a_tar_reaches_three_hosts_and_a_second_one_follows_over_ipv6() {
+    delivers_over(Family::V6);
+}
+
+#[test]
+fn the_report_has_the_schema_that_scripts_rely_on() {
+    let mut site = Site::new();
+    site.start("a");
+    let bundle = site.bundle("r1", Image::Tar);
+    let outcome = site.run(&site.send(&bundle).expect(1)).expect_exit(exit::DONE);
+    let report = outcome.report();
+    let keys = |value: &serde_json::Value| -> Vec<String> {
+        value.as_object().into_iter().flat_map(|it| it.keys().cloned()).collect()
+    };
+    for key in ["schema", "release", "outcome", "hosts", "wire"] {
+        assert!(keys(report).contains(&key.to_owned()), "{key} in {report}");
+    }
+    for key in ["host", "state", "reason", "seconds"] {
+        assert!(keys(&report["hosts"][0]).contains(&key.to_owned()), "{key} in {report}");
+    }
+    for key in ["source_symbols", "sent_symbols", "bytes", "seconds"] {
+        assert!(keys(&report["wire"]).contains(&key.to_owned()), "{key} in {report}");
+    }
+    let release = report["release"].as_str().unwrap_or_default();
+    assert!(fs::read_dir(site.store("a").join("shop/manifests")).is_ok_and(|mut entries| {
+        entries
+            .any(|entry| entry.is_ok_and(|it| it.file_name().to_string_lossy().contains(release)))
+    }));
+}
+
+#[test]
+fn a_killed_host_completes_from_its_journal() {
+    let mut site = Site::new();
+    let place = site.start("a");
+    let noise = site.path().join("noise");
+    tests::fixture::make_noise(&noise, "noise", 12 << 20);
+    let bundle = Pack::of(&noise, "r1", Image::Raw).run(site.path());
+    let send = site.send(&bundle).expect(1).rate("30Mbit");
+    let mut sending = send.start_here(Family::V4, &site.logs());
+    let part = site.store("a").join("shop/incoming");
+    let has_part = || {
+        fs::read_dir(&part).is_ok_and(|entries| {
+            let mut parts = entries
+                .flatten()
+                .filter(|it| it.file_name().to_string_lossy().ends_with(".journal"));
+            parts.any(|it| it.metadata().is_ok_and(|facts| facts.len() > 200))
+        })
+    };
+    assert!(holds_within(DEADLINE, has_part), "{}", sending.process.tails());
+    site.host(place).signal(Signal::KILL);
+    site.start("a");
+    let outcome = sending.wait(DEADLINE).expect_exit(exit::DONE);
+    assert_eq!(outcome.hosts_in("active"), ["a"], "{}", outcome.report());
+}
+
+#[test]
+fn a_daemon_ends_cleanly_on_sigterm_and_serves_any_number_of_sessions() {
+    let mut site = Site::new();
+    let place = site.start("a");
+    for nth in 1..=4 {
+        let bundle = site.bundle(&format!("r{nth}"), Image::Tar);
+        site.run(&site.send(&bundle).expect(1)).expect_exit(exit::DONE);
+    }
+    let ending = site.host(place).terminate(DEADLINE);
+    assert_eq!(ending.code, Some(0), "{}", ending.stderr);
+}
+
+#[test]
+fn once_ends_a_daemon_after_one_release() {
+    let mut site = Site::new();
+    let mut command = site.daemon_command("a");
+    let mut daemon = tests::process::Running::start("a", command.arg("--once"), &site.logs());
+    let bundle = site.bundle("r1", Image::Tar);
+    site.run(&site.send(&bundle).expect(1)).expect_exit(exit::DONE);
+    assert_eq!(daemon.wait(DEADLINE).code, Some(0));
+    assert_same_tree(&site.tree("r1"), &site.current("a").join(""), owners());
+    site.start("b");
+}
+
+#[test]
+fn releases_and_status_speak_beside_a_running_daemon() {
+    let mut site = Site::new();
+    site.start("a");
+    for label in ["r1", "r2"] {
+        let bundle = site.bundle(label, Image::Tar);
+        site.run(&site.send(&bundle).expect(1)).expect_exit(exit::DONE);
+    }
+    for (verb, words) in [("releases", ["shop", "r1", "r2"]), ("status", ["shop", "r2", "a"])] {
+        let mut command = tests::process::command(tests::product::fanhost());
+        command.arg(verb).arg("--store").arg(site.store("a"));
+        let ending =
+            tests::process::Running::start(verb, &mut command, &site.logs()).wait(DEADLINE);
+        assert_eq!(ending.code, Some(0), "{verb}: {}", ending.stderr);
+        for word in words {
+            assert!(ending.stdout.contains(word), "{verb}: {word} in {}", ending.stdout);
+        }
+    }
+}
