@@ -2,8 +2,11 @@
 
 pub mod complaint;
 pub mod exit;
+pub mod inspect;
+pub mod pack;
 pub mod progress;
 pub mod send;
 pub mod session;
 pub mod summary;
 pub mod transfer;
+pub mod verify;
