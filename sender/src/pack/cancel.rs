@@ -2,7 +2,6 @@
 //!
 //! Invariant: after a signal everything temporary is removed before the process ends; only a second
 //! signal ends it at once.
-#![expect(clippy::disallowed_methods, reason = "one thread waits for signals")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

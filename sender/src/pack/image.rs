@@ -1,7 +1,6 @@
 //! Images as streams of data and holes: files on disk, and what other threads produce.
 //!
 //! Not here: how an image is made of a directory ([`ext`](super::ext) and its siblings).
-#![expect(clippy::disallowed_methods, reason = "reads source files; one thread feeds a pipe")]
 
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read};

@@ -198,7 +198,7 @@ fn output_directory(output: &Path) -> Result<&Path, PackError> {
         return Err(PackError::Usage(line));
     }
     let parent = output.parent().filter(|parent| !parent.as_os_str().is_empty());
-    Ok(parent.unwrap_or(Path::new(".")))
+    Ok(parent.unwrap_or_else(|| Path::new(".")))
 }
 
 /// What is written must not lie in what is read: it would be packed, and change the source.

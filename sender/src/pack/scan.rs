@@ -4,7 +4,6 @@
 //!
 //! Invariant: entries are in one order, parents before children and siblings by the bytes of their
 //! names, whatever order the directory gives them in.
-#![expect(clippy::disallowed_methods, reason = "reads the source directory")]
 
 use std::ffi::OsStr;
 use std::fs::{self, Metadata};

@@ -190,7 +190,6 @@ pub fn check_file(file: &mut File, path: &Path) -> Result<UnpackLimits, PackErro
     for entry in entries {
         check.entry(&entry.map_err(|error| check.damaged(error))?)?;
     }
-    drop(archive);
     file.seek(SeekFrom::Start(check.end)).map_err(unreadable)?;
     let behind = file_bytes.saturating_sub(check.end);
     check.tail(&mut file.take(behind))
@@ -214,7 +213,6 @@ pub fn check_stream(
         cancel.check()?;
         check.entry(&entry.map_err(|error| check.damaged(error))?)?;
     }
-    drop(archive);
     // The reader stops behind the first block of the end mark, or at a cut.
     if tee.bytes <= check.end {
         return Err(check.cut_short());
