@@ -9,7 +9,10 @@ use common::net::SystemNetwork;
 use crate::complaint::Complaint;
 use crate::console::{Console, Verbosity};
 use crate::exit::Exit;
+use crate::inspect::InspectArgs;
+use crate::pack::args::PackArgs;
 use crate::send::{self, args::SendArgs};
+use crate::verify::VerifyArgs;
 
 /// Pushes one release to a whole fleet at once
 #[derive(Debug, Parser)]
@@ -23,6 +26,13 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Pack a directory, an image, an archive or a file into a bundle
+    #[command(args_override_self = true)]
+    Pack(Box<PackArgs>),
+    /// Say what a bundle holds
+    Inspect(InspectArgs),
+    /// Check every byte of a bundle
+    Verify(VerifyArgs),
     /// Send a release to every host that listens, once
     Send(Box<SendArgs>),
 }
@@ -35,6 +45,9 @@ pub fn run() -> Exit {
     };
     let console = Console::open(cli.verbosity);
     let done = match cli.verb {
+        Verb::Pack(args) => args.run().map_err(Into::into),
+        Verb::Inspect(args) => args.run().map_err(Into::into),
+        Verb::Verify(args) => args.run().map_err(Into::into),
         Verb::Send(args) => send::run(&args, &SystemNetwork, &console),
     };
     match done {
