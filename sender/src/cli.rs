@@ -72,9 +72,9 @@ fn refuse(error: &clap::Error) -> Exit {
             Exit::Usage
         }
         _ => {
-            let complaint = Complaint::of_clap(error);
-            Console::open(Verbosity::default()).say(format!("{complaint} (--help tells more)"));
-            Exit::Usage
+            let complaint = Complaint::of_usage_page(&error.render().to_string());
+            Console::open(Verbosity::default()).say(&complaint);
+            complaint.exit
         }
     }
 }
