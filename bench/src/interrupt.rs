@@ -1,0 +1,180 @@
+//! Ctrl-C, SIGTERM and SIGHUP: the first one asks, the second one cleans up and ends at once.
+//!
+//! Invariant: whichever way the program ends short of SIGKILL, the processes and the directory that
+//! were entered in [`Leftovers`] are gone afterwards.
+#![expect(clippy::disallowed_methods, reason = "one thread waits for signals")]
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
+
+/// Exit code of an interrupted program, as a shell counts it.
+pub const INTERRUPTED: u8 = 130;
+/// A killed process may still be writing into the directory for a moment.
+const REMOVAL_ATTEMPTS: u32 = 20;
+const REMOVAL_PAUSE: Duration = Duration::from_millis(50);
+
+/// Whether the person at the terminal wants it to stop. Clones tell the same.
+#[derive(Debug, Clone, Default)]
+pub struct Interrupted(Arc<AtomicBool>);
+
+/// What must be gone at the end: processes by their id, and one directory. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct Leftovers(Arc<Mutex<Entries>>);
+
+#[derive(Debug, Default)]
+struct Entries {
+    pids: Vec<Pid>,
+    directory: Option<PathBuf>,
+}
+
+impl Interrupted {
+    /// Whether it does.
+    pub fn is_raised(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Goes on unless the end was asked for.
+    ///
+    /// # Errors
+    /// An error that says "interrupted" when it was.
+    pub fn check(&self) -> io::Result<()> {
+        match self.is_raised() {
+            true => Err(io::Error::new(io::ErrorKind::Interrupted, "interrupted")),
+            false => Ok(()),
+        }
+    }
+
+    fn raise(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+impl Leftovers {
+    /// Enters the one directory.
+    pub fn enter_directory(&self, directory: &Path) {
+        self.lock().directory = Some(directory.to_owned());
+    }
+
+    /// Enters a process that must not outlive this one.
+    pub fn enter_process(&self, pid: Pid) {
+        self.lock().pids.push(pid);
+    }
+
+    /// Takes a process off the list. Its id must not have been given back to the system yet: call
+    /// this before it is waited for.
+    pub fn leave_process(&self, pid: Pid) {
+        self.lock().pids.retain(|entered| *entered != pid);
+    }
+
+    /// Kills and removes what is entered.
+    pub fn remove(&self) {
+        let entries = std::mem::take(&mut *self.lock());
+        for pid in entries.pids {
+            // It may have ended by itself; it was not waited for, so the id is still its own.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        if let Some(directory) = entries.directory {
+            remove_directory(&directory);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn remove_directory(directory: &Path) {
+    for _ in 0..REMOVAL_ATTEMPTS {
+        match fs::remove_dir_all(directory) {
+            Ok(()) => return,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(_) => thread::sleep(REMOVAL_PAUSE),
+        }
+    }
+}
+
+/// From now on the first signal raises the flag and calls `ask`; the second removes `leftovers` and
+/// ends the process.
+///
+/// # Errors
+/// When no thread or no signal handler can be had.
+pub fn on_signals(
+    leftovers: &Leftovers,
+    ask: impl Fn() + Send + 'static,
+) -> io::Result<Interrupted> {
+    let interrupted = Interrupted::default();
+    let (flag, leftovers) = (interrupted.clone(), leftovers.clone());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    // Registered before this returns: a signal that comes early is not lost.
+    let mut signals = {
+        let _context = runtime.enter();
+        Signals::register()?
+    };
+    thread::Builder::new().name("signals".into()).spawn(move || {
+        runtime.block_on(signals.next());
+        flag.raise();
+        ask();
+        runtime.block_on(signals.next());
+        leftovers.remove();
+        std::process::exit(INTERRUPTED.into());
+    })?;
+    Ok(interrupted)
+}
+
+struct Signals {
+    interrupt: Stream,
+    terminate: Stream,
+    hangup: Stream,
+}
+
+impl Signals {
+    fn register() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => (),
+            _ = self.terminate.recv() => (),
+            _ = self.hangup.recv() => (),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn entered_processes_and_the_directory_are_gone_after_removal() {
+        let directory = tempfile::tempdir().unwrap().keep();
+        fs::write(directory.join("file"), "content").unwrap();
+        let spawn = || Command::new("sleep").arg("100").spawn().unwrap();
+        let (mut entered, mut left) = (spawn(), spawn());
+        let leftovers = Leftovers::default();
+        leftovers.enter_directory(&directory);
+        for child in [&entered, &left] {
+            leftovers.enter_process(Pid::from_child(child));
+        }
+        leftovers.leave_process(Pid::from_child(&left));
+        leftovers.remove();
+        assert!(!entered.wait().unwrap().success());
+        assert!(left.try_wait().unwrap().is_none(), "it had left the list");
+        assert!(!directory.exists());
+        left.kill().unwrap();
+        left.wait().unwrap();
+    }
+}
