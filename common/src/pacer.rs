@@ -10,7 +10,7 @@ use crate::units::Bitrate;
 
 /// A late wake-up is made good with at most this much sending in a row: timers fire about 60 µs
 /// late, and an unlimited catch-up would be the burst that pacing is there to avoid.
-const CREDIT_MAX: Duration = Duration::from_micros(400);
+const CREDIT_MAX: Duration = Duration::from_millis(1);
 
 /// A token bucket that holds time instead of tokens.
 ///
@@ -88,6 +88,6 @@ mod tests {
             pacer.charge(now, 20_000);
             sent += 20_000;
         }
-        assert_eq!(sent, 60_000, "400 µs at 800 Mbit/s are two departures, and one is on the way");
+        assert_eq!(sent, 120_000, "1 ms at 800 Mbit/s is five departures, and one is on the way");
     }
 }

@@ -89,7 +89,7 @@ impl FromStr for Bitrate {
                     too easily confused)";
         let units = [("kbit", 1e3), ("mbit", 1e6), ("gbit", 1e9), ("bit", 1.0)];
         let bits = quantity(text, &units).filter(|bits| *bits >= 1.0);
-        bits.map(|bits| Self(bits as u64)).ok_or(UnitError { text: text.to_owned(), what })
+        bits.map(|bits| Self(bits as u64)).ok_or_else(|| UnitError { text: text.to_owned(), what })
     }
 }
 
@@ -138,7 +138,7 @@ impl FromStr for ByteSize {
         ];
         quantity(text, &units)
             .map(|bytes| Self(bytes as u64))
-            .ok_or(UnitError { text: text.to_owned(), what })
+            .ok_or_else(|| UnitError { text: text.to_owned(), what })
     }
 }
 

@@ -1,2 +1,7 @@
-//! Placeholder.
-fn main() {}
+//! `fanhost`: receives releases on this host and shows what it has.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    receiver::cli::run().into()
+}

@@ -1,2 +1,7 @@
-//! Placeholder.
-fn main() {}
+//! `fanfare`: packs releases, checks them and sends them to a fleet.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sender::cli::run().into()
+}

@@ -1,4 +1,5 @@
 //! One release to several hosts over real sockets, in one process.
+#![expect(clippy::disallowed_methods, reason = "a test reads what arrived")]
 
 use std::fs;
 

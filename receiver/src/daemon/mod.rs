@@ -31,7 +31,7 @@ use tracing::{info, warn};
 
 use crate::pipeline::{Assembly, Pipeline, Report};
 use crate::session::Verdict;
-use crate::status::{SessionStatus, StatusBoard};
+use crate::status::{DaemonFacts, SessionStatus, StatusBoard};
 use crate::store::{AppConfig, Store, StoreError};
 use member::Member;
 
@@ -182,6 +182,7 @@ pub fn run(
         Pipeline::start(Arc::clone(&store), waker.clone()).map_err(DaemonError::Resources)?;
     let clock = Clock::start();
     announce_start(options, &interface, &store);
+    board.open(facts(options, &interface, &store));
     let mut daemon = Daemon {
         options,
         network,
@@ -229,6 +230,23 @@ fn announce_start(options: &Options, interface: &Interface, store: &Store) {
     }
     if options.insecure {
         warn!("--insecure: any sender on this network is believed");
+    }
+}
+
+/// What `fanhost status` says of the daemon itself.
+fn facts(options: &Options, interface: &Interface, store: &Store) -> DaemonFacts {
+    let capabilities = store.capabilities();
+    DaemonFacts {
+        host: options.host.to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        process: std::process::id(),
+        started: common::clock::unix_seconds(),
+        group: options.group.to_string(),
+        interface: interface.name.clone(),
+        store: options.store.clone(),
+        apps: options.apps.iter().map(|app| app.app.to_string()).collect(),
+        kinds: capabilities.kinds.iter().map(ToString::to_string).collect(),
+        complaints: capabilities.complaints,
     }
 }
 
@@ -319,6 +337,7 @@ impl Daemon<'_> {
 
     fn end_session(&mut self, id: SessionId) {
         let Some(member) = self.members.remove(&id) else { return };
+        self.board.add_ended(member.status(), common::clock::unix_seconds());
         let may_come_back = member.end();
         self.has_ended_one = true;
         if !may_come_back {

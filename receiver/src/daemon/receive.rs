@@ -51,13 +51,17 @@ impl Daemon<'_> {
     /// Reads the control group.
     pub(super) fn receive_control(&mut self) -> Result<bool, DaemonError> {
         let count = self.control.recv(&mut self.batch).map_err(DaemonError::Network)?;
-        let batch = std::mem::take(&mut self.batch);
-        for (_, datagram) in batch.iter() {
-            if let Ok((header, Message::Announce(announce))) = Message::open(&self.seal, datagram) {
-                self.meet(header.session, &announce);
-            }
+        let announces: Vec<_> = self
+            .batch
+            .iter()
+            .filter_map(|(_, datagram)| match Message::open(&self.seal, datagram) {
+                Ok((header, Message::Announce(announce))) => Some((header.session, announce)),
+                _ => None,
+            })
+            .collect();
+        for (session, announce) in announces {
+            self.meet(session, &announce);
         }
-        self.batch = batch;
         Ok(count > 0)
     }
 

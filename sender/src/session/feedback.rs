@@ -7,7 +7,8 @@ use common::geometry::Space;
 use common::id::{BootNonce, Slot};
 use common::time::Timestamp;
 use common::wire::{
-    Activated, Have, HostPhase, Join, JoinAck, JoinVerdict, Message, Need, Outcome, Status, VERSION,
+    Activated, Have, HostPhase, Join, JoinAck, JoinVerdict, Message, Need, Outcome, Rate, Status,
+    VERSION,
 };
 
 use super::phase::Phase;
@@ -24,11 +25,7 @@ impl Session {
             Message::Have(have) => self.on_have(now, from, have),
             Message::Need(need) => self.on_need(now, from, need),
             Message::Status(status) => self.on_status(now, from, status),
-            Message::Rate(rate) => {
-                if self.roster.on_heard(now, from, rate.slot, rate.nonce) {
-                    self.brake.on_report(rate);
-                }
-            }
+            Message::Rate(rate) => self.on_rate(now, from, rate),
             Message::Activated(activated) => self.on_activated(now, from, activated),
             // A host that has no slot yet joins; one that has is asked by the next sweep.
             _ => {}
@@ -91,6 +88,12 @@ impl Session {
                 let is_preamble = self.geometry.space_of(*block) == Space::Preamble;
                 self.has_preamble_needs |= is_preamble && self.phase == Phase::Preamble;
             }
+        }
+    }
+
+    fn on_rate(&mut self, now: Timestamp, from: SocketAddr, rate: &Rate) {
+        if self.roster.on_heard(now, from, rate.slot, rate.nonce) {
+            self.brake.on_report(rate);
         }
     }
 

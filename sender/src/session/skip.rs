@@ -104,7 +104,8 @@ mod tests {
     fn a_block_is_skipped_only_when_all_its_bytes_are_held_by_all() {
         let geometry = Geometry::new(64, 1, 4, 2, 0, 64 * 5).unwrap();
         let one = HeldRanges(vec![0..200, 256..320]);
-        let both = one.intersection(&HeldRanges(vec![64..320]));
+        let range = 64..320;
+        let both = one.intersection(&HeldRanges(vec![range]));
         assert_eq!(both.0, [64..200, 256..320]);
         let skipped: Vec<bool> = (0..5).map(|b| both.has_block(&geometry, BlockIndex(b))).collect();
         assert_eq!(skipped, [false, true, true, false, true]);

@@ -62,7 +62,10 @@ fn host_rows<'a>(hosts: impl Iterator<Item = &'a HostReport>) -> Vec<[String; 6]
         }
     }
     if nameless > 0 {
-        let who = format!("({nameless} more)");
+        let who = match rows.len() {
+            1 => format!("({nameless} hosts)"),
+            _ => format!("({nameless} more)"),
+        };
         let why = "never joined; --expect @FILE would name them".to_owned();
         rows.push([who, "absent".into(), "-".into(), "-".into(), "-".into(), why]);
     }

@@ -315,7 +315,7 @@ fn announce(
 /// IPv4: 239.192.128.0/17 by the session's number. IPv6: the control group's scope with the number
 /// as group identifier. Two sessions on one group would still be told apart by their numbers.
 fn data_group(control: SocketAddr, session: SessionId) -> SocketAddr {
-    let port = control.port().checked_add(1).unwrap_or(control.port() - 1);
+    let port = control.port().checked_add(1).unwrap_or_else(|| control.port() - 1);
     let [a, b, c, d] = session.0.to_be_bytes();
     match control {
         SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::new(239, 192, 128 | (c & 127), d), port)),

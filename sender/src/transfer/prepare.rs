@@ -3,7 +3,6 @@
 //! The payload is checked against the frame table once before the first block is read: a damaged
 //! bundle is refused before a host has received a byte of it. The number of blocks held at a time
 //! is the session's affair (it asks for at most [`crate::session::PREPARED_BLOCKS_MAX`]).
-#![expect(clippy::disallowed_methods, reason = "the workers are threads of the data path")]
 
 use std::io;
 use std::num::NonZeroUsize;

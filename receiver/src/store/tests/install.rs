@@ -227,7 +227,10 @@ fn after_a_failed_fsync_the_file_is_discarded_and_never_synced_again() {
     let recorder = Arc::new(Recorder::default());
     let store = place.open_in(Arc::clone(&recorder) as Arc<dyn World>).unwrap();
     let release = Release::raw(1);
-    let is_sync = |step: &Step| matches!(step, Step::Sync { path } if path.extension().is_some_and(|end| end == "part"));
+    let is_sync = |step: &Step| {
+        let Step::Sync { path } = step else { return false };
+        path.extension().is_some_and(|end| end == "part")
+    };
     recorder.start(None);
     release.receive(&store).unwrap();
     let at = recorder.trace().iter().position(is_sync).unwrap();

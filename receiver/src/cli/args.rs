@@ -1,0 +1,151 @@
+//! The arguments of `fanhost`.
+//!
+//! Not here: the configuration file, and what holds when nobody says anything (`settings`).
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args, Parser, Subcommand};
+use common::id::{AppName, HostName};
+
+const EXAMPLES: &str = "\
+Examples:
+  fanhost run --app shop --insecure
+      takes releases of shop into /var/lib/fanfare; /var/lib/fanfare/shop/root/current is the release
+  fanhost run
+      the same, as /etc/fanfare/fanhost.toml says
+  fanhost status
+      what the running daemon does, and what the store holds
+";
+
+const FILE: &str = "\
+Configuration file, by default /etc/fanfare/fanhost.toml:
+  group = \"239.192.70.70:7070\"
+  interface = \"eth0\"
+  insecure = true
+  [app.shop]
+  root = \"/srv/shop\"
+  keep = 3
+A flag wins over the environment (FANHOST_INTERFACE, FANHOST_APP=shop,blog), and that over the file.
+
+Exit codes: 0 ended as asked, 2 usage, 6 store or other resources, 7 store in use or network
+configuration, 78 configuration, 1 our own fault";
+
+/// Receives releases on this host, and shows what it has
+#[derive(Debug, Parser)]
+#[command(name = "fanhost", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// Log more: -v what is decided, -vv every datagram
+    #[arg(short, long, action = ArgAction::Count, global = true)]
+    pub verbose: u8,
+    /// Log warnings and errors only
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// What to do
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Listen, receive, stage and switch, until told to end
+    Run(RunArgs),
+    /// List the releases that the store holds
+    Releases(StoreArgs),
+    /// Show what the daemon does, and what the store holds
+    Status(StoreArgs),
+}
+
+/// `fanhost run`.
+#[derive(Debug, Clone, Args)]
+#[command(before_help = EXAMPLES, after_help = FILE, args_override_self = true)]
+pub struct RunArgs {
+    /// Interface to listen on, by name or address [default: the one with the route to the group]
+    #[arg(long, value_name = "IF", env = "FANHOST_INTERFACE", hide_env = true)]
+    pub interface: Option<String>,
+
+    /// Control group of the senders [default: 239.192.70.70:7070]
+    #[arg(long, value_name = "ADDR:PORT", env = "FANHOST_GROUP", hide_env = true)]
+    pub group: Option<String>,
+
+    /// An app to receive, may be repeated [default: those of the configuration file]
+    #[arg(long = "app", value_name = "NAME", env = "FANHOST_APP", hide_env = true)]
+    #[arg(value_delimiter = ',')]
+    pub apps: Vec<AppName>,
+
+    /// This host's name in every report [default: the machine's]
+    #[arg(long, value_name = "NAME", env = "FANHOST_HOST", hide_env = true)]
+    pub host: Option<HostName>,
+
+    /// The only address to receive from (SSM) [default: any]
+    #[arg(long, value_name = "ADDR", env = "FANHOST_SOURCE", hide_env = true)]
+    pub source: Option<IpAddr>,
+
+    /// End after the first session
+    #[arg(long)]
+    pub once: bool,
+
+    /// Believe senders without keys: anybody on this network can change what this host serves
+    #[arg(long, env = "FANHOST_INSECURE", hide_env = true)]
+    #[arg(value_parser = BoolishValueParser::new())]
+    pub insecure: bool,
+
+    /// Where the store lies.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
+
+/// `fanhost releases`, `fanhost status`.
+#[derive(Debug, Clone, Args)]
+#[command(args_override_self = true)]
+pub struct StoreArgs {
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+
+    /// Where the store lies.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
+
+/// Where store and configuration lie.
+#[derive(Debug, Clone, Args)]
+pub struct PlaceArgs {
+    /// Directory of the store [default: /var/lib/fanfare]
+    #[arg(long, value_name = "DIR", env = "FANHOST_STORE", hide_env = true)]
+    pub store: Option<PathBuf>,
+
+    /// Configuration file [default: /etc/fanfare/fanhost.toml if it exists]
+    #[arg(long, value_name = "FILE", env = "FANHOST_CONFIG", hide_env = true)]
+    pub config: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn apps_are_collected_and_other_flags_take_their_last_value() {
+        let line =
+            ["fanhost", "run", "--app", "shop", "--app", "blog", "--host", "a", "--host", "b"];
+        let Verb::Run(args) = Cli::try_parse_from(line).unwrap().verb else { panic!("run") };
+        let apps: Vec<&str> = args.apps.iter().map(AppName::as_str).collect();
+        assert_eq!(apps, ["shop", "blog"]);
+        assert_eq!(args.host.unwrap().as_str(), "b");
+    }
+
+    #[test]
+    fn names_that_would_be_paths_are_refused() {
+        for line in [["run", "--app", "../etc"], ["run", "--host", "a b"]] {
+            assert!(Cli::try_parse_from([&["fanhost"], &line[..]].concat()).is_err(), "{line:?}");
+        }
+    }
+}

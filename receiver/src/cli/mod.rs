@@ -1,0 +1,126 @@
+//! The command line of `fanhost`: which verb, and what the program ends with.
+//!
+//! Not here: what the daemon does. Results go to standard output, everything else to standard
+//! error; a reader who has gone away is no error.
+
+pub mod args;
+pub mod settings;
+
+use std::io::{self, ErrorKind, IsTerminal, Write};
+
+use clap::Parser;
+use common::net::SystemNetwork;
+use tracing::level_filters::LevelFilter;
+
+use self::args::{Cli, RunArgs, StoreArgs, Verb};
+use crate::daemon::{self, Stop};
+use crate::exit::{Complaint, Exit};
+use crate::status::StatusBoard;
+use crate::store::Store;
+use crate::{control, releases, status};
+
+/// Does what the command line says.
+pub fn run() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    start_log(cli.verbose, cli.quiet);
+    let done = match cli.verb {
+        Verb::Run(args) => run_daemon(&args),
+        Verb::Releases(args) => list(&args),
+        Verb::Status(args) => show(&args),
+    };
+    match done {
+        Ok(()) => Exit::Done,
+        Err(complaint) => complain(&complaint),
+    }
+}
+
+fn run_daemon(args: &RunArgs) -> Result<(), Complaint> {
+    let config = settings::load(&args.place)?;
+    let options = settings::resolve(args, &config, machine_name)?;
+    let machine = |error| Complaint::new(Exit::Resources, format!("cannot start: {error}"));
+    let stop = Stop::new().map_err(machine)?;
+    let board = StatusBoard::default();
+    control::start(stop.clone(), board.clone()).map_err(machine)?;
+    daemon::run(&options, &SystemNetwork, &stop, &board)
+        .map_err(|error| Complaint::new(Exit::of_daemon(&error), error))
+}
+
+fn list(args: &StoreArgs) -> Result<(), Complaint> {
+    let store = settings::store(&args.place, &settings::load(&args.place)?);
+    let held = Store::inspect(&store).map_err(of_store)?;
+    print(&if args.json { releases::to_json(&held) } else { releases::to_table(&held) })
+}
+
+fn show(args: &StoreArgs) -> Result<(), Complaint> {
+    let store = settings::store(&args.place, &settings::load(&args.place)?);
+    let snapshot = status::ask(&store).map_err(|error| {
+        let line = format!("cannot ask the daemon of {}: {error}", store.display());
+        Complaint::new(Exit::Resources, line)
+    })?;
+    let held = Store::inspect(&store).map_err(of_store)?;
+    print(&match args.json {
+        true => status::to_json(snapshot.as_ref(), &held),
+        false => status::to_table(&store, snapshot.as_ref(), &held),
+    })
+}
+
+fn of_store(error: crate::store::StoreError) -> Complaint {
+    Complaint::new(Exit::of_store(&error), error)
+}
+
+fn machine_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// A daemon's log has times, unless a journal adds its own.
+fn start_log(verbose: u8, is_quiet: bool) {
+    let level = match (is_quiet, verbose) {
+        (true, _) => LevelFilter::WARN,
+        (false, 0) => LevelFilter::INFO,
+        (false, 1) => LevelFilter::DEBUG,
+        (false, _) => LevelFilter::TRACE,
+    };
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let is_coloured = io::stderr().is_terminal() && !is_set("NO_COLOR");
+    let log = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_ansi(is_coloured)
+        .with_target(verbose > 0)
+        .with_writer(io::stderr);
+    // A second start in one process (a test) keeps the first one's log.
+    let _ = match is_set("JOURNAL_STREAM") {
+        true => log.without_time().try_init(),
+        false => log.try_init(),
+    };
+}
+
+/// Help and version are results; anything else is one line and a usage error.
+fn refuse(error: &clap::Error) -> Exit {
+    use clap::error::ErrorKind;
+    let is_help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    if is_help || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // A reader who has gone away has read enough of the help.
+        let _ = error.print();
+        return if is_help { Exit::Done } else { Exit::Usage };
+    }
+    complain(&Complaint::of_usage_page(&error.render().to_string()))
+}
+
+fn complain(complaint: &Complaint) -> Exit {
+    // What cannot be told on standard error cannot be told at all.
+    let _ = io::stderr().write_all(format!("fanhost: {complaint}\n").as_bytes());
+    complaint.exit
+}
+
+fn print(text: &str) -> Result<(), Complaint> {
+    let mut output = io::stdout().lock();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Complaint::new(Exit::Resources, format!("cannot write the result: {error}")))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,209 @@
+//! What the daemon is to be: flags over environment over `/etc/fanfare/fanhost.toml` over defaults.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use common::id::{AppName, HostName};
+use common::net::parse_group;
+
+use super::args::{PlaceArgs, RunArgs};
+use crate::config::{self, AppSettings, Config};
+use crate::daemon::Options;
+use crate::exit::{Complaint, Exit};
+use crate::store::{AppConfig, default_root, limits};
+
+/// Where the store lies unless somebody says otherwise.
+pub const DEFAULT_STORE: &str = "/var/lib/fanfare";
+/// The group of senders that say nothing else.
+pub const DEFAULT_GROUP: &str = "239.192.70.70:7070";
+
+/// Reads the configuration file that is named, or the usual one if it exists.
+///
+/// # Errors
+/// The file's fault, with its line.
+pub fn load(place: &PlaceArgs) -> Result<Config, Complaint> {
+    let config = match &place.config {
+        Some(path) => Config::load(path),
+        None => Config::load_default(),
+    };
+    config.map_err(|error| Complaint::new(Exit::Configuration, error))
+}
+
+/// Where the store lies.
+pub fn store(place: &PlaceArgs, config: &Config) -> PathBuf {
+    let store = place.store.as_ref().or(config.store.as_ref());
+    store.cloned().unwrap_or_else(|| DEFAULT_STORE.into())
+}
+
+/// What the daemon is to do; `machine_name` is asked for only when nobody named the host.
+///
+/// # Errors
+/// What the command line or the file lacks, or what does not fit together.
+pub fn resolve(
+    args: &RunArgs,
+    config: &Config,
+    machine_name: impl FnOnce() -> String,
+) -> Result<Options, Complaint> {
+    let group = group(args, config)?;
+    check_source(args.source, group)?;
+    let store = store(&args.place, config);
+    let named = args.host.clone().or_else(|| config.host.clone());
+    Ok(Options {
+        interface: args.interface.clone().or_else(|| config.interface.clone()),
+        group,
+        apps: apps(args, config, &store)?,
+        store,
+        host: named.map_or_else(|| host_of_machine(&machine_name()), Ok)?,
+        once: args.once,
+        insecure: args.insecure || config.insecure.unwrap_or(false),
+        source: args.source,
+    })
+}
+
+fn group(args: &RunArgs, config: &Config) -> Result<SocketAddr, Complaint> {
+    match (&args.group, &config.group) {
+        (Some(text), _) => parse_group(text).map_err(Complaint::usage),
+        (None, Some(text)) => parse_group(text).map_err(|error| {
+            let path = config_path(args);
+            Complaint::new(Exit::Configuration, format!("{}: group: {error}", path.display()))
+        }),
+        (None, None) => Ok(parse_group(DEFAULT_GROUP).expect("the default group is one")),
+    }
+}
+
+fn config_path(args: &RunArgs) -> &Path {
+    args.place.config.as_deref().unwrap_or_else(|| Path::new(config::DEFAULT_PATH))
+}
+
+fn check_source(source: Option<IpAddr>, group: SocketAddr) -> Result<(), Complaint> {
+    match source {
+        Some(source) if source.is_ipv4() != group.is_ipv4() => Err(Complaint::usage(format!(
+            "--source {source} and --group {group} are of two families: give both as IPv4 or IPv6"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The apps that are named by flags, else those of the file; settings are the file's.
+fn apps(args: &RunArgs, config: &Config, store: &Path) -> Result<Vec<AppConfig>, Complaint> {
+    let named: BTreeSet<&AppName> = match args.apps.is_empty() {
+        false => args.apps.iter().collect(),
+        true => config.app.keys().collect(),
+    };
+    if named.is_empty() {
+        return Err(Complaint::new(
+            Exit::Configuration,
+            format!(
+                "no app to receive: give --app NAME, or an [app.NAME] table in {}",
+                config_path(args).display()
+            ),
+        ));
+    }
+    let plain = AppSettings::default();
+    let apps = named.into_iter().map(|app| {
+        let settings = config.app.get(app).unwrap_or(&plain);
+        AppConfig {
+            app: app.clone(),
+            root: settings.root.clone().unwrap_or_else(|| default_root(store, app)),
+            keep: settings.keep.unwrap_or(limits::KEEP_DEFAULT),
+            keep_image: settings.keep_image.unwrap_or(false),
+        }
+    });
+    Ok(apps.collect())
+}
+
+/// The machine's name as a host's name: what a name cannot have becomes `-`.
+fn host_of_machine(machine: &str) -> Result<HostName, Complaint> {
+    let is_allowed = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+    let letters = machine.trim().chars().take(63);
+    let name: String =
+        letters.map(|letter| if is_allowed(letter) { letter } else { '-' }).collect();
+    let has_letters = name.chars().any(|letter| letter.is_ascii_alphanumeric());
+    // The kernel's word for a machine that nobody has named.
+    let is_named = has_letters && machine != "(none)";
+    name.parse().ok().filter(|_| is_named).ok_or_else(|| {
+        Complaint::new(
+            Exit::Configuration,
+            format!("this machine's name {machine:?} does not tell it apart: give --host NAME"),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::{Cli, Verb};
+    use clap::Parser;
+
+    fn resolved(arguments: &[&str], file: &str) -> Result<Options, Complaint> {
+        let cli = Cli::try_parse_from([&["fanhost", "run"], arguments].concat()).unwrap();
+        let Verb::Run(args) = cli.verb else { panic!("run") };
+        let config = Config::parse(file, Path::new("fanhost.toml")).unwrap();
+        resolve(&args, &config, || "web-1.example".to_owned())
+    }
+
+    fn refused(arguments: &[&str], file: &str) -> (Exit, String) {
+        let complaint = resolved(arguments, file).unwrap_err();
+        (complaint.exit, complaint.to_string())
+    }
+
+    #[test]
+    fn what_nobody_says_has_the_documented_default() {
+        let options = resolved(&["--app", "shop"], "").unwrap();
+        assert_eq!(options.group, SocketAddr::from(([239, 192, 70, 70], 7070)));
+        assert_eq!(options.store, Path::new("/var/lib/fanfare"));
+        assert_eq!(options.host.as_str(), "web-1.example");
+        let [shop] = &options.apps[..] else { panic!("one app") };
+        assert_eq!(shop.root, Path::new("/var/lib/fanfare/shop/root"));
+        assert_eq!((shop.keep, shop.keep_image), (3, false));
+        assert!(!options.insecure && !options.once);
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_keeps_its_settings_of_the_app() {
+        let file = "store = \"/data\"\nhost = \"file\"\ninsecure = true\n\
+            [app.shop]\nroot = \"/srv/shop\"\nkeep = 5\n[app.blog]\n";
+        let options = resolved(&["--host", "flag", "--app", "shop"], file).unwrap();
+        assert_eq!(options.host.as_str(), "flag");
+        assert_eq!(options.apps.len(), 1, "flags name the apps");
+        assert_eq!(options.apps[0].root, Path::new("/srv/shop"));
+        assert_eq!(options.apps[0].keep, 5);
+        assert!(options.insecure);
+        let options = resolved(&["--store", "/elsewhere"], file).unwrap();
+        assert_eq!(options.apps.len(), 2);
+        assert_eq!(options.apps[0].root, Path::new("/elsewhere/blog/root"));
+    }
+
+    #[test]
+    fn a_host_without_apps_is_a_fault_of_its_configuration() {
+        let (exit, line) = refused(&[], "");
+        assert_eq!(exit, Exit::Configuration);
+        assert!(line.starts_with("no app to receive: give --app NAME"), "{line}");
+    }
+
+    #[test]
+    fn a_wrong_group_is_the_flags_fault_or_the_files() {
+        let (exit, line) = refused(&["--app", "shop", "--group", "192.0.2.1:7070"], "");
+        assert_eq!(exit, Exit::Usage);
+        assert!(line.starts_with("192.0.2.1:7070 is not a multicast address"), "{line}");
+        let (exit, line) = refused(&["--app", "shop"], "group = \"192.0.2.1:7070\"");
+        assert_eq!(exit, Exit::Configuration);
+        assert!(line.starts_with("/etc/fanfare/fanhost.toml: group: 192.0.2.1:7070"), "{line}");
+        let (exit, _) = refused(&["--app", "shop", "--source", "::1"], "");
+        assert_eq!(exit, Exit::Usage);
+    }
+
+    #[test]
+    fn a_machines_name_becomes_a_hosts_name_or_is_refused() {
+        let name = |machine: &str| host_of_machine(machine).map(|name| name.to_string());
+        assert_eq!(name("web-1.example").as_deref(), Ok("web-1.example"));
+        assert_eq!(name("müller pc").as_deref(), Ok("m-ller-pc"));
+        assert_eq!(name(&"x".repeat(80)).unwrap().len(), 63);
+        for nameless in ["", "(none)", "..", "--", "  "] {
+            let complaint = host_of_machine(nameless).unwrap_err();
+            assert_eq!(complaint.exit, Exit::Configuration);
+            assert!(complaint.to_string().ends_with("give --host NAME"), "{complaint}");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! `fanhost status`, for people and for scripts.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde::Serialize;
+
+use super::{DropCount, EndedSession, SCHEMA, SessionStatus, Snapshot};
+use crate::releases;
+use crate::store::ReleaseFacts;
+
+/// The end of the year 9999, after which RFC 3339 has no form.
+const LAST_SECOND: u64 = 253_402_300_799;
+
+#[derive(Serialize)]
+struct Status<'a> {
+    schema: u32,
+    running: bool,
+    #[serde(flatten)]
+    live: Option<Live<'a>>,
+    releases: &'a [ReleaseFacts],
+}
+
+#[derive(Serialize)]
+struct Live<'a> {
+    daemon: &'a super::DaemonFacts,
+    sessions: &'a [SessionStatus],
+    ended: &'a [EndedSession],
+    drops: &'a [DropCount],
+}
+
+/// The state of the daemon, if there is one, and of the store as one JSON object.
+pub fn to_json(snapshot: Option<&Snapshot>, releases: &[ReleaseFacts]) -> String {
+    let live = snapshot.map(|it| Live {
+        daemon: &it.daemon,
+        sessions: &it.sessions,
+        ended: &it.ended,
+        drops: &it.drops,
+    });
+    let status = Status { schema: SCHEMA, running: live.is_some(), live, releases };
+    let mut text = serde_json::to_string_pretty(&status).expect("words and numbers serialise");
+    text.push('\n');
+    text
+}
+
+/// The same for people.
+pub fn to_table(store: &Path, snapshot: Option<&Snapshot>, releases: &[ReleaseFacts]) -> String {
+    let mut text = match snapshot {
+        Some(snapshot) => live_text(snapshot),
+        None => format!("no fanhost is running on {}\n", store.display()),
+    };
+    text.push('\n');
+    text.push_str(&releases::to_table(releases));
+    text
+}
+
+fn live_text(snapshot: &Snapshot) -> String {
+    let daemon = &snapshot.daemon;
+    let mut text = format!(
+        "{}: fanhost {}, process {}, since {}\nlistens to {} on {} for {}, kinds {}\n",
+        daemon.host,
+        daemon.version,
+        daemon.process,
+        rfc3339(daemon.started),
+        daemon.group,
+        daemon.interface,
+        daemon.apps.join(", "),
+        daemon.kinds.join(" ")
+    );
+    for complaint in &daemon.complaints {
+        let _ = writeln!(text, "cannot use {complaint}");
+    }
+    let _ = writeln!(text, "{}", drops_line(&snapshot.drops));
+    if snapshot.sessions.is_empty() {
+        text.push_str("no session\n");
+    }
+    for session in &snapshot.sessions {
+        let _ = writeln!(text, "now: {}", session_line(session));
+    }
+    for ended in &snapshot.ended {
+        let _ = writeln!(text, "{}: {}", rfc3339(ended.ended), session_line(&ended.session));
+    }
+    text
+}
+
+fn session_line(session: &SessionStatus) -> String {
+    let sent = u64::from(session.received) + u64::from(session.lost);
+    let mut line = format!(
+        "{} {} ({:.12}) {}, {} of {} blocks, {} datagrams, {:.2} % lost, {} dropped by the kernel",
+        session.app,
+        session.label,
+        session.release,
+        session.phase,
+        session.blocks_done,
+        session.blocks_total,
+        session.received,
+        f64::from(session.lost) * 100.0 / sent.max(1) as f64,
+        session.kernel_drops
+    );
+    if session.fault != "none" {
+        let _ = write!(line, "; {}: {}", session.fault, session.detail);
+    }
+    line
+}
+
+fn drops_line(drops: &[DropCount]) -> String {
+    let counted: Vec<_> = drops.iter().filter(|drop| drop.count > 0).collect();
+    if counted.is_empty() {
+        return "no datagram was dropped".to_owned();
+    }
+    let words = counted.iter().map(|drop| format!("{} {}", drop.count, drop.reason));
+    format!("datagrams dropped: {}", words.collect::<Vec<_>>().join(", "))
+}
+
+fn rfc3339(seconds: u64) -> String {
+    let at = UNIX_EPOCH + Duration::from_secs(seconds.min(LAST_SECOND));
+    humantime::format_rfc3339_seconds(at).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{daemon, session};
+    use super::*;
+
+    fn snapshot() -> Snapshot {
+        let failed = SessionStatus {
+            phase: "failed".into(),
+            fault: "disk-full".into(),
+            detail: "needs 3 GiB".into(),
+            ..session("1")
+        };
+        Snapshot {
+            schema: SCHEMA,
+            daemon: daemon("/var/lib/fanfare"),
+            sessions: vec![session("2")],
+            ended: vec![EndedSession { ended: 1_700_000_100, session: failed }],
+            drops: vec![DropCount { reason: "bad-checksum".into(), count: 7 }],
+        }
+    }
+
+    #[test]
+    fn a_person_reads_what_the_daemon_is_does_and_did() {
+        let text = to_table(Path::new("/var/lib/fanfare"), Some(&snapshot()), &[]);
+        assert_eq!(
+            text,
+            "web-1: fanhost 0.1.0, process 4711, since 2023-11-14T22:13:20Z\n\
+             listens to 239.192.70.70:7070 on eth0 for shop, kinds tar raw\n\
+             cannot use ext2: not root\n\
+             datagrams dropped: 7 bad-checksum\n\
+             now: shop 2.0 (abababababab) receiving, 3 of 12 blocks, 990 datagrams, 1.00 % lost, \
+             2 dropped by the kernel\n\
+             2023-11-14T22:15:00Z: shop 2.0 (abababababab) failed, 3 of 12 blocks, 990 datagrams, \
+             1.00 % lost, 2 dropped by the kernel; disk-full: needs 3 GiB\n\
+             \n\
+             no releases\n"
+        );
+    }
+
+    #[test]
+    fn without_a_daemon_it_says_so_and_shows_the_store() {
+        let text = to_table(Path::new("/var/lib/fanfare"), None, &[]);
+        assert_eq!(text, "no fanhost is running on /var/lib/fanfare\n\nno releases\n");
+        let value: serde_json::Value = serde_json::from_str(&to_json(None, &[])).unwrap();
+        assert_eq!(value, serde_json::json!({"schema": 1, "running": false, "releases": []}));
+    }
+
+    #[test]
+    fn a_script_reads_one_object() {
+        let value: serde_json::Value =
+            serde_json::from_str(&to_json(Some(&snapshot()), &[])).unwrap();
+        assert_eq!(value["running"], true);
+        assert_eq!(value["daemon"]["host"], "web-1");
+        assert_eq!(value["sessions"][0]["lost"], 10);
+        assert_eq!(value["ended"][0]["fault"], "disk-full");
+        assert_eq!(value["drops"][0]["count"], 7);
+    }
+}

@@ -1,0 +1,157 @@
+//! The board over a UNIX socket in the store: whoever connects gets one JSON object.
+//!
+//! Invariant: a reader who does not read, or thousands of them, cost the daemon one connection's
+//! memory at a time and none of its sockets' attention.
+
+use std::fs;
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixListener;
+use tracing::warn;
+
+use super::{Snapshot, StatusBoard};
+
+/// Name of the socket in the store; no app can have it, because of its first character.
+pub const SOCKET: &str = "@status.sock";
+/// A reader that takes longer than this is left.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// A snapshot of eight sessions has a few KiB.
+const ANSWER_BYTES_MAX: u64 = 1 << 20;
+/// What the kernel takes as a socket's path, less its final zero.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// Where the socket of `store` is bound and met: its path, or where that is too long for the
+/// kernel a way to it through an open directory.
+struct Place {
+    path: PathBuf,
+    _directory: Option<OwnedFd>,
+}
+
+impl Place {
+    fn of(store: &Path) -> io::Result<Self> {
+        let path = store.join(SOCKET);
+        if path.as_os_str().len() <= SOCKET_PATH_BYTES_MAX {
+            return Ok(Self { path, _directory: None });
+        }
+        use rustix::fs::{Mode, OFlags, open};
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = open(store, flags, Mode::empty())?;
+        let path = format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd()).into();
+        Ok(Self { path, _directory: Some(directory) })
+    }
+}
+
+/// Answers everybody who connects, from the daemon's start until this is dropped.
+pub async fn serve(board: StatusBoard) {
+    let store = board.opened().await.store;
+    if let Err(error) = serve_in(&store, &board).await {
+        warn!("fanhost status will not work: {}: {error}", store.join(SOCKET).display());
+    }
+}
+
+async fn serve_in(store: &Path, board: &StatusBoard) -> io::Result<()> {
+    let place = Place::of(store)?;
+    // The store's lock is held, so what lies there is a former daemon's.
+    match fs::remove_file(&place.path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&place.path)?;
+    fs::set_permissions(&place.path, fs::Permissions::from_mode(0o600))?;
+    loop {
+        let (mut stream, _) = listener.accept().await?;
+        let Some(snapshot) = board.snapshot() else { continue };
+        let answer = serde_json::to_vec(&snapshot).expect("words and numbers serialise");
+        // A reader who has gone away, or does not read, has had its chance.
+        let _ = tokio::time::timeout(PATIENCE, stream.write_all(&answer)).await;
+    }
+}
+
+/// Asks the daemon of `store`; nothing when none is running there.
+///
+/// # Errors
+/// When a daemon is there and cannot be asked or understood.
+pub fn ask(store: &Path) -> io::Result<Option<Snapshot>> {
+    // A store that is not there has no daemon either.
+    let connected = Place::of(store).and_then(|place| UnixStream::connect(&place.path));
+    let mut stream = match connected {
+        Ok(stream) => stream,
+        Err(error) if is_nobody(&error) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut answer = Vec::new();
+    stream.by_ref().take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
+    serde_json::from_slice(&answer).map(Some).map_err(|error| {
+        io::Error::new(ErrorKind::InvalidData, format!("it speaks another version: {error}"))
+    })
+}
+
+fn is_nobody(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::NotADirectory
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{daemon, session};
+    use super::*;
+    use tokio::runtime::Builder;
+
+    fn asked(store: &Path) -> Option<Snapshot> {
+        let board = StatusBoard::default();
+        board.open(daemon(&store.to_string_lossy()));
+        board.set_sessions(vec![session("1")]);
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let store = store.to_owned();
+        runtime.block_on(async {
+            let server = tokio::spawn(serve(board));
+            let client = tokio::task::spawn_blocking(move || {
+                for _ in 0..200 {
+                    if let Some(snapshot) = ask(&store).unwrap() {
+                        return Some(snapshot);
+                    }
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                None
+            });
+            let answer = client.await.unwrap();
+            server.abort();
+            answer
+        })
+    }
+
+    #[test]
+    fn a_running_daemon_is_asked_over_its_socket() {
+        let store = tempfile::tempdir().unwrap();
+        assert_eq!(ask(store.path()).unwrap(), None, "nobody there yet");
+        let snapshot = asked(store.path()).unwrap();
+        assert_eq!(snapshot.daemon.host, "web-1");
+        assert_eq!(snapshot.sessions, [session("1")]);
+        let mode = fs::metadata(store.path().join(SOCKET)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(ask(store.path()).unwrap(), None, "its socket is left, it is not");
+        assert!(asked(store.path()).is_some(), "the next daemon takes the place");
+    }
+
+    #[test]
+    fn a_store_with_a_long_path_has_a_socket_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = directory.path().join("long".repeat(40));
+        fs::create_dir(&store).unwrap();
+        assert!(asked(&store).is_some());
+    }
+
+    #[test]
+    fn a_store_that_is_not_there_has_no_daemon() {
+        assert_eq!(ask(Path::new("/nonexistent/store")).unwrap(), None);
+    }
+}

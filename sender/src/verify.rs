@@ -1,0 +1,66 @@
+//! `fanfare verify`: reads every byte of a bundle and says whether it is what was packed.
+#![expect(clippy::print_stdout, reason = "results go to stdout")]
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use common::bundle::{BundleFile, Verified};
+use common::units::ByteSize;
+
+use crate::pack::args::all_cores;
+use crate::pack::error::{PackError, shown};
+use crate::pack::progress::Progress;
+
+/// Check every byte of a bundle
+#[derive(Debug, Clone, clap::Args)]
+pub struct VerifyArgs {
+    /// The bundle
+    #[arg(value_name = "FILE.fan")]
+    file: PathBuf,
+    /// Threads that check [default: all cores]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl VerifyArgs {
+    /// Checks the bundle and prints that it is right.
+    ///
+    /// # Errors
+    /// Says what is wrong.
+    pub fn run(self) -> Result<(), PackError> {
+        let bundle = BundleFile::open(&self.file)?;
+        let mut progress = Progress::auto();
+        let image_bytes = bundle.preamble().manifest.image.bytes;
+        progress.begin(format!("verifying {}", self.file.display()), Some(image_bytes));
+        let threads = self.threads.unwrap_or_else(all_cores);
+        let verified = bundle.verify_all(threads, |bytes| progress.advance(bytes))?;
+        progress.end();
+        if self.json {
+            println!("{}", as_json(&bundle, verified));
+        } else {
+            println!(
+                "{}: right, {} frames, {} of payload, {} of image, release {}",
+                shown(bundle.path()),
+                verified.frames,
+                ByteSize(verified.payload_bytes),
+                ByteSize(verified.image_bytes),
+                bundle.release(),
+            );
+        }
+        Ok(())
+    }
+}
+
+fn as_json(bundle: &BundleFile, verified: Verified) -> serde_json::Value {
+    serde_json::json!({
+        "schema": 1,
+        "file": bundle.path().to_string_lossy(),
+        "release": bundle.release(),
+        "frames": verified.frames,
+        "payload_bytes": verified.payload_bytes,
+        "image_bytes": verified.image_bytes,
+    })
+}
