@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
@@ -93,6 +94,7 @@ impl Leftovers {
 }
 
 fn remove_directory(directory: &Path) -> io::Result<()> {
+    unmount_below(directory);
     for attempt in 1.. {
         match fs::remove_dir_all(directory) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => break,
@@ -105,6 +107,25 @@ fn remove_directory(directory: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// A host that was killed while it tried what it can mount leaves that mounted.
+fn unmount_below(directory: &Path) {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    for place in mounts_below(&table, directory) {
+        // What cannot be unmounted cannot be removed either, and that is told.
+        let _ = unmount(&place, UnmountFlags::DETACH);
+    }
+}
+
+/// Mount points in `table`, as /proc/PID/mountinfo shows them, that lie below `directory`; the last
+/// ones first, which may lie on the others.
+fn mounts_below(table: &str, directory: &Path) -> Vec<PathBuf> {
+    // Blanks in paths are written as octal numbers; no directory of ours has one.
+    let places = table.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
+    let mut below: Vec<_> = places.filter(|place| place.starts_with(directory)).collect();
+    below.reverse();
+    below
 }
 
 /// From now on the first signal raises the flag and calls `ask`; the second removes `leftovers` and
@@ -164,6 +185,15 @@ impl Signals {
 mod tests {
     use super::*;
     use std::process::Command;
+
+    #[test]
+    fn mounts_in_the_directory_are_found_and_no_others() {
+        let table = "24 1 254:0 / / rw - ext4 /dev/vda rw\n\
+                     31 24 7:0 / /tmp/x/host-1/@probe/mounted ro - ext2 /dev/loop0 ro\n\
+                     32 24 7:1 / /tmp/xy/mounted ro - ext2 /dev/loop1 ro\n";
+        let found = mounts_below(table, Path::new("/tmp/x"));
+        assert_eq!(found, [Path::new("/tmp/x/host-1/@probe/mounted")]);
+    }
 
     #[test]
     fn entered_processes_and_the_directory_are_gone_after_removal() {

@@ -86,23 +86,19 @@ pub fn main() -> ExitCode {
         if demo.interrupted.is_raised() { Ok(None) } else { played.map(Some) }
     });
     let removed = leftovers.remove();
-    let faults = match played {
-        Ok(Some(faults)) => faults,
-        Ok(None) => {
-            eprintln!("demo: interrupted");
-            return ExitCode::from(INTERRUPTED);
-        }
-        Err(error) => vec![format!("{error:#}")],
+    let (mut faults, code) = match played {
+        Ok(Some(faults)) => (faults, 1),
+        Ok(None) => (vec!["interrupted".to_owned()], INTERRUPTED),
+        Err(error) => (vec![format!("{error:#}")], 1),
     };
-    let faults: Vec<String> =
-        faults.into_iter().chain(removed.err().map(|error| error.to_string())).collect();
+    faults.extend(removed.err().map(|error| error.to_string()));
     if faults.is_empty() {
         let seconds = clock.now().since(Timestamp::ZERO).as_secs_f64();
         println!("{seconds:.1} s in all; nothing is left of it on this machine");
         return ExitCode::SUCCESS;
     }
     faults.iter().for_each(|fault| eprintln!("demo: {fault}"));
-    ExitCode::FAILURE
+    ExitCode::from(code)
 }
 
 impl Demo {
