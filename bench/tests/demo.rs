@@ -1,5 +1,6 @@
 //! The demo as a person starts it: what it ends with, and that nothing is left whichever way it
 //! ends. Real processes on loopback.
+#![expect(clippy::disallowed_methods, reason = "it looks for what is left on the machine")]
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -24,7 +25,7 @@ fn start(place: &Path, logs: &Path) -> Running {
 fn end(demo: &mut Running, place: &Path) -> Ending {
     let ending = demo.wait(PATIENCE);
     let said = format!("{}{}", ending.stdout, ending.stderr);
-    let files: Vec<_> = fs::read_dir(place).unwrap().flatten().collect();
+    let files: Vec<_> = fs::read_dir(place).expect("the place is ours").flatten().collect();
     assert!(files.is_empty(), "{files:?} left; it said:\n{said}");
     // A killed host needs a moment to go.
     let is_alone = holds_within(Duration::from_secs(5), || processes_naming(place).is_empty());
@@ -39,7 +40,7 @@ fn processes_naming(place: &Path) -> Vec<String> {
         let place = place.as_os_str().as_bytes();
         line.windows(place.len()).any(|part| part == place)
     };
-    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let entries = fs::read_dir("/proc").expect("this is Linux").flatten();
     let pids = entries.filter_map(|entry| entry.file_name().into_string().ok());
     pids.filter(|pid| pid.bytes().all(|byte| byte.is_ascii_digit()) && names(pid)).collect()
 }
