@@ -113,7 +113,7 @@ impl Demo {
         let interface = place::loopback(group)?.name;
         let directory = tempfile::Builder::new()
             .prefix("fanfare-demo-")
-            .tempdir()
+            .tempdir_in(place::parent_directory())
             .context("cannot make a temporary directory (TMPDIR chooses another place)")?
             .keep();
         leftovers.enter_directory(&directory);
@@ -240,7 +240,7 @@ impl Demo {
         let report = report?;
         self.interrupted.check()?;
         println!(
-            "sent     {} at up to {RATE} ({:.1} s); {} of {} answers lost on the way back\n",
+            "sent     {} ({:.1} s; held to {RATE}, to be watched); {} of {} answers lost on the way\n",
             ByteSize(report.wire.bytes),
             report.seconds,
             network.counts().lost,
