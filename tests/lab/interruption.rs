@@ -9,10 +9,10 @@ use tests::process::{holds_within, pass_time};
 use tests::product::{Image, Send, Sending};
 
 const DEADLINE: Duration = Duration::from_secs(60);
-/// Three windows of blocks: what is kept of a pass is kept by whole blocks, and the blocks of a
-/// window complete together.
-const BYTES: u64 = 64 << 20;
-const RATE: &str = "150Mbit";
+/// Six windows of blocks: what is kept of a pass is kept by whole blocks, and the blocks of a window
+/// complete together.
+const BYTES: u64 = 128 << 20;
+const RATE: &str = "200Mbit";
 
 /// A lab whose hosts have release r0, and a send of a larger release r1 at half of its pass.
 fn at_half(hosts: usize) -> (Lab, Release, Release, Sending) {
