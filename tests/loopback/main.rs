@@ -6,6 +6,7 @@
 mod bundles;
 mod delivery;
 mod operations;
+mod operations_stages;
 mod packing;
 mod refusals;
 mod site;

@@ -46,7 +46,8 @@ pub fn make_noise(path: &Path, seed: &str, bytes: u64) {
 /// # Panics
 /// When it cannot be made.
 pub fn copy_in_another_order(tree: &Path, copy: &Path) {
-    copy_directory(tree, copy, &mut BTreeMap::new()).unwrap_or_else(|error| panic!("{}: {error}", copy.display()));
+    copy_directory(tree, copy, &mut BTreeMap::new())
+        .unwrap_or_else(|error| panic!("{}: {error}", copy.display()));
 }
 
 /// The unpacked files of Debian's wordpress package, if `tests/run` could fetch them.
