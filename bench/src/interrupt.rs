@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
@@ -74,16 +75,17 @@ impl Leftovers {
         self.lock().pids.retain(|entered| *entered != pid);
     }
 
-    /// Kills and removes what is entered.
-    pub fn remove(&self) {
-        let entries = std::mem::take(&mut *self.lock());
-        for pid in entries.pids {
+    /// Kills and removes what is entered; a second caller waits until the first has done so.
+    ///
+    /// # Errors
+    /// When the directory cannot be removed: one line that names it.
+    pub fn remove(&self) -> io::Result<()> {
+        let mut entries = self.lock();
+        for pid in entries.pids.drain(..) {
             // It may have ended by itself; it was not waited for, so the id is still its own.
             let _ = kill_process(pid, Signal::KILL);
         }
-        if let Some(directory) = entries.directory {
-            remove_directory(&directory);
-        }
+        entries.directory.take().map_or(Ok(()), |directory| remove_directory(&directory))
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries> {
@@ -91,14 +93,39 @@ impl Leftovers {
     }
 }
 
-fn remove_directory(directory: &Path) {
-    for _ in 0..REMOVAL_ATTEMPTS {
+fn remove_directory(directory: &Path) -> io::Result<()> {
+    unmount_below(directory);
+    for attempt in 1.. {
         match fs::remove_dir_all(directory) {
-            Ok(()) => return,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+            Err(error) if attempt == REMOVAL_ATTEMPTS => {
+                let line = format!("cannot remove {}: {error}", directory.display());
+                return Err(io::Error::new(error.kind(), line));
+            }
             Err(_) => thread::sleep(REMOVAL_PAUSE),
+            Ok(()) => break,
         }
     }
+    Ok(())
+}
+
+/// A host that was killed while it tried what it can mount leaves that mounted.
+fn unmount_below(directory: &Path) {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    for place in mounts_below(&table, directory) {
+        // What cannot be unmounted cannot be removed either, and that is told.
+        let _ = unmount(&place, UnmountFlags::DETACH);
+    }
+}
+
+/// Mount points in `table`, as /proc/PID/mountinfo shows them, that lie below `directory`; the last
+/// ones first, which may lie on the others.
+fn mounts_below(table: &str, directory: &Path) -> Vec<PathBuf> {
+    // Blanks in paths are written as octal numbers; no directory of ours has one.
+    let places = table.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
+    let mut below: Vec<_> = places.filter(|place| place.starts_with(directory)).collect();
+    below.reverse();
+    below
 }
 
 /// From now on the first signal raises the flag and calls `ask`; the second removes `leftovers` and
@@ -123,7 +150,8 @@ pub fn on_signals(
         flag.raise();
         ask();
         runtime.block_on(signals.next());
-        leftovers.remove();
+        // The process ends at once; whether all could be removed changes nothing.
+        let _ = leftovers.remove();
         std::process::exit(INTERRUPTED.into());
     })?;
     Ok(interrupted)
@@ -159,6 +187,15 @@ mod tests {
     use std::process::Command;
 
     #[test]
+    fn mounts_in_the_directory_are_found_and_no_others() {
+        let table = "24 1 254:0 / / rw - ext4 /dev/vda rw\n\
+                     31 24 7:0 / /tmp/x/host-1/@probe/mounted ro - ext2 /dev/loop0 ro\n\
+                     32 24 7:1 / /tmp/xy/mounted ro - ext2 /dev/loop1 ro\n";
+        let found = mounts_below(table, Path::new("/tmp/x"));
+        assert_eq!(found, [Path::new("/tmp/x/host-1/@probe/mounted")]);
+    }
+
+    #[test]
     fn entered_processes_and_the_directory_are_gone_after_removal() {
         let directory = tempfile::tempdir().unwrap().keep();
         fs::write(directory.join("file"), "content").unwrap();
@@ -170,7 +207,7 @@ mod tests {
             leftovers.enter_process(Pid::from_child(child));
         }
         leftovers.leave_process(Pid::from_child(&left));
-        leftovers.remove();
+        leftovers.remove().unwrap();
         assert!(!entered.wait().unwrap().success());
         assert!(left.try_wait().unwrap().is_none(), "it had left the list");
         assert!(!directory.exists());

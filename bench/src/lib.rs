@@ -6,6 +6,7 @@
 //!
 //! Rules of measuring are in `README.md` beside this crate.
 
+mod columns;
 pub mod compare;
 pub mod demo;
 pub mod interrupt;

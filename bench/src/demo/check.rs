@@ -55,6 +55,7 @@ fn image_fault(images: &Path, wanted: &Digest) -> Option<String> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "it makes files to look at")]
 mod tests {
     use super::*;
     use std::fs::File;

@@ -79,32 +79,30 @@ struct Demo {
 
 /// Plays the demo; what is wrong goes to standard error.
 pub fn main() -> ExitCode {
-    let leftovers = Leftovers::default();
-    let played = Demo::prepare(&leftovers).and_then(|demo| {
+    let (clock, leftovers) = (Clock::start(), Leftovers::default());
+    let played = Demo::prepare(clock, &leftovers).and_then(|demo| {
         let played = demo.play();
         // An interrupted part fails in its own words; what counts is why.
         if demo.interrupted.is_raised() { Ok(None) } else { played.map(Some) }
     });
-    leftovers.remove();
-    match played {
-        Ok(Some(faults)) if faults.is_empty() => ExitCode::SUCCESS,
-        Ok(Some(faults)) => {
-            faults.iter().for_each(|fault| eprintln!("demo: {fault}"));
-            ExitCode::FAILURE
-        }
-        Ok(None) => {
-            eprintln!("demo: interrupted; nothing is left of it");
-            ExitCode::from(INTERRUPTED)
-        }
-        Err(error) => {
-            eprintln!("demo: {error:#}");
-            ExitCode::FAILURE
-        }
+    let removed = leftovers.remove();
+    let (mut faults, code) = match played {
+        Ok(Some(faults)) => (faults, 1),
+        Ok(None) => (vec!["interrupted".to_owned()], INTERRUPTED),
+        Err(error) => (vec![format!("{error:#}")], 1),
+    };
+    faults.extend(removed.err().map(|error| error.to_string()));
+    if faults.is_empty() {
+        let seconds = clock.now().since(Timestamp::ZERO).as_secs_f64();
+        println!("{seconds:.1} s in all; nothing is left of it on this machine");
+        return ExitCode::SUCCESS;
     }
+    faults.iter().for_each(|fault| eprintln!("demo: {fault}"));
+    ExitCode::from(code)
 }
 
 impl Demo {
-    fn prepare(leftovers: &Leftovers) -> anyhow::Result<Self> {
+    fn prepare(clock: Clock, leftovers: &Leftovers) -> anyhow::Result<Self> {
         let (interrupt, cancel) = (Interrupt::new()?, Cancel::default());
         let (raised, cancelled) = (interrupt.clone(), cancel.clone());
         let interrupted = on_signals(leftovers, move || {
@@ -125,7 +123,7 @@ impl Demo {
             interrupted,
             interrupt,
             cancel,
-            clock: Clock::start(),
+            clock,
             app: APP.parse()?,
             label: LABEL.parse()?,
             group,
@@ -145,10 +143,9 @@ impl Demo {
         let (bundle, packed) = self.pack(&source)?;
         let mut hosts = self.start_hosts()?;
         let report = self.send(&bundle)?;
-        self.interrupted.check()?;
         let image = packed.preamble.manifest.image.digest;
         let rows = self.rows(&mut hosts, &report, &source, &image)?;
-        self.tell(&rows, &report);
+        println!("{}\n{}", table::table(&rows), table::cost_line(&report.wire));
         let mut faults: Vec<String> = rows.iter().flat_map(Row::faults).collect();
         if report.outcome != Outcome::Reached {
             faults.insert(0, format!("the send ended otherwise: {:?}", report.outcome));
@@ -241,6 +238,7 @@ impl Demo {
         let report = send(&options, &network, &self.interrupt, &mut *bars);
         bars.finish();
         let report = report?;
+        self.interrupted.check()?;
         println!(
             "sent     {} at up to {RATE} ({:.1} s); {} of {} answers lost on the way back\n",
             ByteSize(report.wire.bytes),
@@ -270,12 +268,6 @@ impl Demo {
             Ok(Row { report, counts, findings })
         };
         hosts.iter_mut().map(row).collect()
-    }
-
-    fn tell(&self, rows: &[Row], report: &Report) {
-        println!("{}", table::table(rows));
-        println!("{}", table::cost_line(&report.wire));
-        println!("{} in all; nothing of it is left on this machine", self.since(Timestamp::ZERO));
     }
 
     fn since(&self, began: Timestamp) -> String {

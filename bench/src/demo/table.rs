@@ -7,6 +7,7 @@ use common::units::ByteSize;
 use sender::session::{HostReport, HostState, WireReport};
 
 use super::check::Findings;
+use crate::columns::aligned;
 
 /// One host's row.
 #[derive(Debug, Clone)]
@@ -83,34 +84,6 @@ pub fn cost_line(wire: &WireReport) -> String {
         ByteSize(wire.bytes),
         wire.needs
     )
-}
-
-/// Columns as wide as their widest cell; numbers to the right, words to the left.
-pub fn aligned(lines: &[Vec<String>]) -> String {
-    let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
-    let cell = |line: &'_ Vec<String>, column: usize| line.get(column).cloned().unwrap_or_default();
-    let width = |column: usize| {
-        lines.iter().map(|line| cell(line, column).chars().count()).max().unwrap_or(0)
-    };
-    let is_number = |column: usize| {
-        lines.len() > 1
-            && lines[1..].iter().all(|line| {
-                let cell = cell(line, column);
-                cell == "-" || cell.starts_with(|first: char| first.is_ascii_digit())
-            })
-    };
-    let shape: Vec<(usize, bool)> =
-        (0..columns).map(|column| (width(column), is_number(column))).collect();
-    let mut text = String::new();
-    for line in lines {
-        let cells = shape.iter().enumerate().map(|(column, (width, is_number))| {
-            let cell = cell(line, column);
-            if *is_number { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
-        });
-        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
-        text.push('\n');
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,0 +1,7 @@
+//! `compare`: see [`bench::compare`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    bench::compare::main()
+}
