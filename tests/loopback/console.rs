@@ -1,7 +1,7 @@
 //! What goes where: results to standard output, the rest to standard error, and how to have less.
 
 use tests::outcome::exit;
-use tests::process::{Ending, Running, command};
+use tests::process::{Ending, Running, command, holds_within};
 use tests::product::{self, Image};
 
 use crate::site::{DEADLINE, Site};
@@ -84,6 +84,29 @@ fn a_flag_wins_over_the_environment_and_that_over_the_file() {
     assert_eq!(planned_ttl(None, None), 2);
     assert_eq!(planned_ttl(Some("3"), None), 3);
     assert_eq!(planned_ttl(Some("3"), Some("4")), 4);
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "it sends rubbish from a socket of its own")]
+fn rubbish_is_dropped_and_status_counts_it() {
+    let mut site = Site::new();
+    site.start("a");
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("loopback has room");
+    let loopback = std::net::Ipv4Addr::LOCALHOST;
+    rustix::net::sockopt::set_ip_multicast_if(&socket, &loopback).expect("lo takes multicast");
+    for rubbish in [&b"hello"[..], &[0; 40], &[0xFA, 0x4E, 5, 1, 0, 0]] {
+        socket.send_to(rubbish, site.group()).expect("lo takes datagrams");
+    }
+    let counted = || {
+        let mut fanhost = command(product::fanhost());
+        fanhost.args(["status", "--json", "--store"]).arg(site.store("a"));
+        let status = Running::start("status", &mut fanhost, &site.logs()).wait(DEADLINE);
+        let status: serde_json::Value =
+            serde_json::from_str(&status.stdout).expect("--json prints one object");
+        let drops = status["drops"].as_array().cloned().unwrap_or_default();
+        drops.iter().filter_map(|drop| drop["count"].as_u64()).sum::<u64>()
+    };
+    assert!(holds_within(DEADLINE, || counted() == 3), "{} of 3 are counted", counted());
 }
 
 /// `fanfare send` of a small release to one host, with `arguments`.
