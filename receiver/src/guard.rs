@@ -24,7 +24,10 @@ pub fn run(body: impl FnOnce() -> Exit + UnwindSafe) -> Exit {
 }
 
 fn line(panic: &PanicHookInfo<'_>) -> String {
-    let said = panic.payload_as_str().unwrap_or("no reason given").replace('\n', ", ");
+    let payload = panic.payload();
+    let literal = payload.downcast_ref::<&str>().copied();
+    let said = literal.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let said = said.unwrap_or("no reason given").replace('\n', ", ");
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
     let version = env!("CARGO_PKG_VERSION");
     format!("fanhost: our own fault, please report it: {said} ({place}, version {version})\n")

@@ -91,8 +91,8 @@ impl Planned<'_> {
         let geometry = &self.plan.geometry;
         let blocks = |space| geometry.space_blocks(space).len();
         format!(
-            "{} source symbols of {} bytes, {} repair symbols a block; payload blocks: {}, preamble \
-             blocks: {} for {}, windows: {}",
+            "{} source symbols of {} bytes, {} repair symbols a block; payload blocks: {}, \
+             preamble blocks: {} for {}, windows: {}",
             geometry.space_symbols(Space::Payload),
             geometry.symbol_bytes(),
             geometry.repair_symbols(),
