@@ -9,8 +9,8 @@ use tests::process::{holds_within, pass_time};
 use tests::product::{Image, Send, Sending};
 
 const DEADLINE: Duration = Duration::from_secs(60);
-/// Six windows of blocks: what is kept of a pass is kept by whole blocks, and the blocks of a window
-/// complete together.
+/// Six windows of blocks: what is kept of a pass is kept by whole blocks, and the blocks of a
+/// window complete together.
 const BYTES: u64 = 128 << 20;
 const RATE: &str = "200Mbit";
 

@@ -54,7 +54,8 @@ pub struct PackArgs {
     #[arg(long, value_name = "GLOB")]
     exclude: Vec<String>,
     /// Level of compression, 1 to 19
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=19))]
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(value_parser = clap::value_parser!(i32).range(1..=19))]
     level: i32,
     /// Threads that compress [default: all cores]
     #[arg(long, value_name = "N")]
