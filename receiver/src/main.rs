@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    receiver::cli::run().into()
+    receiver::guard::run(receiver::cli::run).into()
 }

@@ -45,9 +45,9 @@ pub fn run() -> Exit {
     };
     let console = Console::open(cli.verbosity);
     let done = match cli.verb {
-        Verb::Pack(args) => args.run().map_err(Into::into),
-        Verb::Inspect(args) => args.run().map_err(Into::into),
-        Verb::Verify(args) => args.run().map_err(Into::into),
+        Verb::Pack(args) => args.run(&console),
+        Verb::Inspect(args) => args.run(&console),
+        Verb::Verify(args) => args.run(&console),
         Verb::Send(args) => send::run(&args, &SystemNetwork, &console),
     };
     match done {

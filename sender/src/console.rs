@@ -11,6 +11,8 @@ use indicatif::MultiProgress;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::complaint::Complaint;
+use crate::exit::Exit;
 use crate::progress::Surroundings;
 
 /// How much the log says.
@@ -82,16 +84,17 @@ impl Console {
         write_around(&self.screen, format!("fanfare: {line}\n").as_bytes());
     }
 
-    /// The result, on standard output.
+    /// The result, on standard output; a reader who has gone away wants no more of it.
     ///
     /// # Errors
-    /// When it cannot be written; a reader who has gone away wants no more of it.
-    pub fn print(&self, text: &str) -> io::Result<()> {
+    /// When it cannot be written.
+    pub fn result(&self, text: &str) -> Result<(), Complaint> {
         let mut output = io::stdout().lock();
-        let written = output.write_all(text.as_bytes()).and_then(|()| output.flush());
-        match written {
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-            written => written,
+        match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                Err(Complaint::new(Exit::Resources, format!("cannot write the result: {error}")))
+            }
+            _ => Ok(()),
         }
     }
 }

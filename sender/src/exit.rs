@@ -1,6 +1,7 @@
 //! Exit codes of `fanfare`: what scripts decide on.
 //!
-//! Invariant: a number keeps its meaning for ever. docs/OPERATIONS.md lists cause, code and message.
+//! Invariant: a number keeps its meaning for ever. docs/OPERATIONS.md lists cause, code and
+//! message.
 
 use common::bundle::{BundleError, BundleFault};
 use common::net::InterfaceError;

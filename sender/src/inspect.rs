@@ -1,5 +1,4 @@
 //! `fanfare inspect`: what a bundle is, without reading its frames.
-#![expect(clippy::print_stdout, reason = "results go to stdout")]
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -8,6 +7,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use common::bundle::{BundleFile, FrameKind};
 use common::units::ByteSize;
 
+use crate::complaint::Complaint;
+use crate::console::Console;
 use crate::pack::error::{PackError, shown};
 
 /// Say what a bundle is
@@ -26,14 +27,12 @@ impl InspectArgs {
     ///
     /// # Errors
     /// When it cannot be read or is no whole bundle.
-    pub fn run(self) -> Result<(), PackError> {
-        let bundle = BundleFile::open(&self.file)?;
-        if self.json {
-            println!("{}", as_json(&bundle));
-        } else {
-            print!("{}", as_text(&bundle));
+    pub fn run(self, console: &Console) -> Result<(), Complaint> {
+        let bundle = BundleFile::open(&self.file).map_err(PackError::from)?;
+        match self.json {
+            true => console.result(&format!("{}\n", as_json(&bundle))),
+            false => console.result(&as_text(&bundle)),
         }
-        Ok(())
     }
 }
 

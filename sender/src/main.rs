@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    sender::cli::run().into()
+    sender::guard::run(sender::cli::run).into()
 }

@@ -1,5 +1,4 @@
 //! `fanfare verify`: reads every byte of a bundle and says whether it is what was packed.
-#![expect(clippy::print_stdout, reason = "results go to stdout")]
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -7,6 +6,8 @@ use std::path::PathBuf;
 use common::bundle::{BundleFile, Verified};
 use common::units::ByteSize;
 
+use crate::complaint::Complaint;
+use crate::console::Console;
 use crate::pack::args::all_cores;
 use crate::pack::error::{PackError, shown};
 use crate::pack::progress::Progress;
@@ -30,27 +31,26 @@ impl VerifyArgs {
     ///
     /// # Errors
     /// Says what is wrong.
-    pub fn run(self) -> Result<(), PackError> {
-        let bundle = BundleFile::open(&self.file)?;
-        let mut progress = Progress::auto();
+    pub fn run(self, console: &Console) -> Result<(), Complaint> {
+        let bundle = BundleFile::open(&self.file).map_err(PackError::from)?;
+        let mut progress = Progress::on(console);
         let image_bytes = bundle.preamble().manifest.image.bytes;
         progress.begin(format!("verifying {}", self.file.display()), Some(image_bytes));
         let threads = self.threads.unwrap_or_else(all_cores);
-        let verified = bundle.verify_all(threads, |bytes| progress.advance(bytes))?;
+        let verified = bundle.verify_all(threads, |bytes| progress.advance(bytes));
+        let verified = verified.map_err(PackError::from)?;
         progress.end();
-        if self.json {
-            println!("{}", as_json(&bundle, verified));
-        } else {
-            println!(
-                "{}: right, {} frames, {} of payload, {} of image, release {}",
+        match self.json {
+            true => console.result(&format!("{}\n", as_json(&bundle, verified))),
+            false => console.result(&format!(
+                "{}: right, {} frames, {} of payload, {} of image, release {}\n",
                 shown(bundle.path()),
                 verified.frames,
                 ByteSize(verified.payload_bytes),
                 ByteSize(verified.image_bytes),
                 bundle.release(),
-            );
+            )),
         }
-        Ok(())
     }
 }
 

@@ -9,7 +9,10 @@ use tests::process::{holds_within, pass_time};
 use tests::product::{Image, Send, Sending};
 
 const DEADLINE: Duration = Duration::from_secs(60);
-const BYTES: u64 = 12 << 20;
+/// Six windows of blocks: what is kept of a pass is kept by whole blocks, and the blocks of a
+/// window complete together.
+const BYTES: u64 = 128 << 20;
+const RATE: &str = "200Mbit";
 
 /// A lab whose hosts have release r0, and a send of a larger release r1 at half of its pass.
 fn at_half(hosts: usize) -> (Lab, Release, Release, Sending) {
@@ -18,7 +21,7 @@ fn at_half(hosts: usize) -> (Lab, Release, Release, Sending) {
     let first = lab.small_release("r0", Image::Ext2);
     Send::of(&first.bundle).expect(hosts).run(&lab, DEADLINE).expect_exit(exit::DONE);
     let second = lab.raw_release("r1", BYTES);
-    let mut sending = Send::of(&second.bundle).expect(hosts).rate("30Mbit").start(&lab);
+    let mut sending = Send::of(&second.bundle).expect(hosts).rate(RATE).start(&lab);
     sending.wait_until_sent(lab.sender(), BYTES / 2);
     (lab, first, second, sending)
 }
@@ -28,7 +31,7 @@ fn a_killed_sender_is_superseded_by_the_next_and_hosts_go_on_from_what_they_have
     let (lab, _, second, mut sending) = at_half(3);
     sending.process.kill();
     let before = lab.sender().sent_bytes();
-    let outcome = Send::of(&second.bundle).expect(3).rate("30Mbit").run(&lab, DEADLINE);
+    let outcome = Send::of(&second.bundle).expect(3).rate(RATE).run(&lab, DEADLINE);
     outcome.expect_exit(exit::DONE);
     for host in lab.hosts() {
         host.expect_current(&second);

@@ -37,11 +37,6 @@ fn a_tar_reaches_three_hosts_and_a_second_one_follows() {
 }
 
 #[test]
-fn a_tar_reaches_three_hosts_and_a_second_one_follows_over_ipv6() {
-    delivers_over(Family::V6);
-}
-
-#[test]
 fn the_report_has_the_schema_that_scripts_rely_on() {
     let mut site = Site::new();
     site.start("a");

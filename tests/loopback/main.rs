@@ -4,8 +4,10 @@
 //! that they run beside each other and beside a fanfare that serves this machine.
 
 mod bundles;
+mod console;
 mod delivery;
 mod operations;
+mod operations_stages;
 mod packing;
 mod refusals;
 mod site;

@@ -13,7 +13,7 @@ fn current_is_a_whole_release_at_every_instant_of_many_switches() {
     let switches: u64 = if fixture::is_full_run() { 200 } else { 20 };
     let mut site = Site::new();
     let trees = ["a", "b"].map(|label| {
-        let tree = site.path().join(label);
+        let tree = site.path().join(format!("tree-{label}"));
         fixture::make_tree(&tree, label, 10);
         tree
     });

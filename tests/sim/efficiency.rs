@@ -50,7 +50,7 @@ fn compare_with_golden(name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(name);
     #[expect(clippy::disallowed_methods, reason = "a golden file is a file")]
     if std::env::var("FANFARE_BLESS").is_ok() {
-        std::fs::write(&path, text).unwrap();
+        std::fs::write(&path, text).expect("the golden directory takes files");
     }
     let golden = std::fs::read_to_string(&path).unwrap_or_default();
     assert_eq!(text, golden, "{name} differs; if the change is meant, FANFARE_BLESS=1 writes it");

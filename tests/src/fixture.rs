@@ -4,6 +4,7 @@
 //! not compress. Nothing here looks at how the product treats a tree.
 #![expect(clippy::disallowed_methods, reason = "it makes real files, and asks whether this is CI")]
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, FileTimes};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -45,7 +46,8 @@ pub fn make_noise(path: &Path, seed: &str, bytes: u64) {
 /// # Panics
 /// When it cannot be made.
 pub fn copy_in_another_order(tree: &Path, copy: &Path) {
-    copy_directory(tree, copy).unwrap_or_else(|error| panic!("{}: {error}", copy.display()));
+    copy_directory(tree, copy, &mut BTreeMap::new())
+        .unwrap_or_else(|error| panic!("{}: {error}", copy.display()));
 }
 
 /// The unpacked files of Debian's wordpress package, if `tests/run` could fetch them.
@@ -117,8 +119,6 @@ fn make_oddities(root: &Path, label: &str) -> io::Result<()> {
     let mut holes = File::create(odd.join("holes"))?;
     holes.set_len(8 << 20)?;
     holes.write_all(b"data, then a hole of eight megabytes")?;
-    fs::write(odd.join("setgid"), "#!/bin/sh\n")?;
-    fs::set_permissions(odd.join("setgid"), fs::Permissions::from_mode(0o2755))?;
     fs::set_permissions(odd.join("empty directory"), fs::Permissions::from_mode(0o1777))
 }
 
@@ -147,19 +147,29 @@ fn sorted_entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-fn copy_directory(from: &Path, to: &Path) -> io::Result<()> {
+/// Where each file of several names was copied to, by its inode.
+type Linked = BTreeMap<u64, PathBuf>;
+
+fn copy_directory(from: &Path, to: &Path, linked: &mut Linked) -> io::Result<()> {
     fs::create_dir(to)?;
     for path in sorted_entries(from)?.into_iter().rev() {
         let name = path.file_name().expect("an entry of a directory has a name");
-        copy_entry(&path, &to.join(name))?;
+        copy_entry(&path, &to.join(name), linked)?;
     }
     copy_facts(from, to)
 }
 
-fn copy_entry(from: &Path, to: &Path) -> io::Result<()> {
-    let kind = from.symlink_metadata()?.file_type();
+fn copy_entry(from: &Path, to: &Path, linked: &mut Linked) -> io::Result<()> {
+    let facts = from.symlink_metadata()?;
+    let kind = facts.file_type();
     if kind.is_dir() {
-        return copy_directory(from, to);
+        return copy_directory(from, to, linked);
+    }
+    if facts.nlink() > 1 {
+        if let Some(first) = linked.get(&facts.ino()) {
+            return fs::hard_link(first, to);
+        }
+        linked.insert(facts.ino(), to.to_path_buf());
     }
     if kind.is_symlink() {
         symlink(fs::read_link(from)?, to)?;

@@ -12,7 +12,7 @@ use common::id::{AppName, HostName};
 const EXAMPLES: &str = "\
 Examples:
   fanhost run --app shop --insecure
-      takes releases of shop into /var/lib/fanfare; /var/lib/fanfare/shop/root/current is the release
+      takes releases of shop; /var/lib/fanfare/shop/root/current is the release
   fanhost run
       the same, as /etc/fanfare/fanhost.toml says
   fanhost status

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use common::clock::Clock;
 use common::digest::Digest;
+use common::drops::DropCounters;
 use common::id::{AppName, BootNonce, HostName, SessionId};
 use common::limits;
 use common::net::{
@@ -140,6 +141,9 @@ struct Daemon<'a> {
     spare: Vec<Assembly>,
     batch: RecvBatch,
     verdicts: Vec<Verdict>,
+    drops: DropCounters,
+    /// As many of them as the board shows.
+    shown_drops: u64,
     outbound: Vec<u8>,
     waker: Waker,
     next_rejoin: Timestamp,
@@ -201,6 +205,8 @@ pub fn run(
         spare: Vec::new(),
         batch: RecvBatch::new(),
         verdicts: Vec::new(),
+        drops: DropCounters::default(),
+        shown_drops: 0,
         outbound: Vec::new(),
         waker,
         next_rejoin: clock.now() + limits::REJOIN_INTERVAL,
@@ -284,7 +290,8 @@ impl Daemon<'_> {
     }
 
     fn next_meter_if_busy(&self) -> Timestamp {
-        if self.members.is_empty() { Timestamp::NEVER } else { self.next_meter }
+        let is_idle = self.members.is_empty() && self.drops.total() == self.shown_drops;
+        if is_idle { Timestamp::NEVER } else { self.next_meter }
     }
 
     fn sleep(&self, stop: &Stop, time: Duration) -> Result<(), DaemonError> {
@@ -377,6 +384,8 @@ impl Daemon<'_> {
             self.members.values_mut().for_each(Member::read_meters);
             let sessions: Vec<SessionStatus> = self.members.values().map(Member::status).collect();
             self.board.set_sessions(sessions);
+            self.board.set_drops(&self.drops);
+            self.shown_drops = self.drops.total();
             self.store.take_complaints().iter().for_each(|line| warn!("{line}"));
         }
     }

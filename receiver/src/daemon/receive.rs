@@ -3,6 +3,7 @@
 
 use std::io;
 
+use common::drops::{DropCounters, DropReason};
 use common::id::{BlockIndex, ImageKind, SessionId};
 use common::net::LinkOptions;
 use common::time::Timestamp;
@@ -37,6 +38,7 @@ impl Daemon<'_> {
                 pipeline: &self.pipeline,
                 spare: &mut self.spare,
                 verdicts: &mut self.verdicts,
+                drops: &mut self.drops,
                 headers: Vec::with_capacity(TRAIN_MAX),
                 symbols: Vec::with_capacity(TRAIN_MAX),
             };
@@ -51,14 +53,16 @@ impl Daemon<'_> {
     /// Reads the control group.
     pub(super) fn receive_control(&mut self) -> Result<bool, DaemonError> {
         let count = self.control.recv(&mut self.batch).map_err(DaemonError::Network)?;
-        let announces: Vec<_> = self
-            .batch
-            .iter()
-            .filter_map(|(_, datagram)| match Message::open(&self.seal, datagram) {
-                Ok((header, Message::Announce(announce))) => Some((header.session, announce)),
-                _ => None,
-            })
-            .collect();
+        let mut announces = Vec::new();
+        for (_, datagram) in self.batch.iter() {
+            match Message::open(&self.seal, datagram) {
+                Ok((header, Message::Announce(announce))) => {
+                    announces.push((header.session, announce));
+                }
+                Ok(_) => self.drops.increment(DropReason::NotForUs),
+                Err(error) => self.drops.increment(error),
+            }
+        }
         for (session, announce) in announces {
             self.meet(session, &announce);
         }
@@ -70,8 +74,17 @@ impl Daemon<'_> {
         let count = self.own.recv(&mut self.batch).map_err(DaemonError::Network)?;
         let now = self.clock.now();
         for (_, datagram) in self.batch.iter() {
-            let Ok((header, message)) = Message::open(&self.seal, datagram) else { continue };
-            let Some(member) = self.members.get_mut(&header.session) else { continue };
+            let (header, message) = match Message::open(&self.seal, datagram) {
+                Ok(opened) => opened,
+                Err(error) => {
+                    self.drops.increment(error);
+                    continue;
+                }
+            };
+            let Some(member) = self.members.get_mut(&header.session) else {
+                self.drops.increment(DropReason::UnknownSession);
+                continue;
+            };
             member.heard_at = now;
             handle_message(now, member, header.seq, &message);
         }
@@ -213,38 +226,51 @@ impl Daemon<'_> {
 }
 
 /// One batch of one session's datagrams on its way in. What does not open, parse or belong here is
-/// left out without a word (PROTOCOL 9.1).
+/// counted and left out without a word (PROTOCOL 9.1).
 struct Intake<'a, 'b> {
     now: Timestamp,
     seal: &'a Seal,
     pipeline: &'a Pipeline,
     spare: &'a mut Vec<Assembly>,
     verdicts: &'a mut Vec<Verdict>,
+    drops: &'a mut DropCounters,
     headers: Vec<SymbolHeader>,
     symbols: Vec<&'b [u8]>,
 }
 
 impl<'b> Intake<'_, 'b> {
     fn take(&mut self, member: &mut Member, datagram: &'b [u8]) {
+        if let Err(reason) = self.try_take(member, datagram) {
+            self.drops.increment(reason);
+        }
+    }
+
+    fn try_take(&mut self, member: &mut Member, datagram: &'b [u8]) -> Result<(), DropReason> {
         let is_symbol = peek_kind(datagram).is_some_and(Kind::is_symbol);
-        let Ok(inner) = self.seal.open(datagram) else { return };
+        let inner = self.seal.open(datagram)?;
         if is_symbol {
-            let Ok((header, symbol)) = SymbolHeader::parse(inner) else { return };
-            let has_size = symbol.len() == usize::from(member.geometry.symbol_bytes());
-            if header.session == member.id() && has_size {
-                self.headers.push(header);
-                self.symbols.push(symbol);
+            let (header, symbol) = SymbolHeader::parse(inner)?;
+            if header.session != member.id() {
+                return Err(DropReason::UnknownSession);
             }
+            if symbol.len() != usize::from(member.geometry.symbol_bytes()) {
+                return Err(DropReason::OutsideGeometry);
+            }
+            self.headers.push(header);
+            self.symbols.push(symbol);
             if self.headers.len() == TRAIN_MAX {
                 self.flush(member);
             }
-        } else if let Ok((header, message)) = Message::parse(inner)
-            && header.session == member.id()
-        {
-            self.flush(member);
-            member.heard_at = self.now;
-            handle_message(self.now, member, header.seq, &message);
+            return Ok(());
         }
+        let (header, message) = Message::parse(inner)?;
+        if header.session != member.id() {
+            return Err(DropReason::UnknownSession);
+        }
+        self.flush(member);
+        member.heard_at = self.now;
+        handle_message(self.now, member, header.seq, &message);
+        Ok(())
     }
 
     /// Has the train judged and copies what is kept: the only copy of a payload on its way.
@@ -257,7 +283,7 @@ impl<'b> Intake<'_, 'b> {
         member.session.handle_symbols(self.now, &self.headers, self.verdicts);
         for (verdict, bytes) in self.verdicts.iter().zip(&self.symbols) {
             match *verdict {
-                Verdict::Drop(_) => {}
+                Verdict::Drop(reason) => self.drops.increment(reason),
                 Verdict::Keep { block, symbol } => {
                     member.assembly(block, self.spare).keep(symbol, bytes);
                 }

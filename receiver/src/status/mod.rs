@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use common::drops::DropCounters;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -150,8 +151,10 @@ impl StatusBoard {
     }
 
     /// Replaces the counts of dropped datagrams.
-    pub fn set_drops(&self, drops: Vec<DropCount>) {
-        self.with(|shown| shown.drops = drops);
+    pub fn set_drops(&self, drops: &DropCounters) {
+        let counts = drops.iter().map(|(reason, count)| (reason.to_string(), count));
+        let counts = counts.map(|(reason, count)| DropCount { reason, count }).collect();
+        self.with(|shown| shown.drops = counts);
     }
 
     /// The sessions in progress.

@@ -114,16 +114,16 @@ mod tests {
         let store = store.to_owned();
         runtime.block_on(async {
             let server = tokio::spawn(serve(board));
-            let client = tokio::task::spawn_blocking(move || {
-                for _ in 0..200 {
-                    if let Some(snapshot) = ask(&store).unwrap() {
-                        return Some(snapshot);
-                    }
-                    std::thread::sleep(Duration::from_millis(10));
+            let mut answer = None;
+            for _ in 0..200 {
+                let store = store.clone();
+                let asked = tokio::task::spawn_blocking(move || ask(&store).unwrap());
+                answer = asked.await.unwrap();
+                if answer.is_some() {
+                    break;
                 }
-                None
-            });
-            let answer = client.await.unwrap();
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
             server.abort();
             answer
         })

@@ -79,6 +79,10 @@ impl Partial {
         let do_step = |step: &Step| {
             world.apply(step, With::Nothing).map_err(|error| StoreError::of_step(step, error))
         };
+        if part.metadata().is_ok_and(|facts| facts.permissions().readonly()) {
+            // It was complete, and its name was all that was missing when the process ended.
+            do_step(&Step::SetMode { path: part.clone(), mode: 0o600 })?;
+        }
         let is_new = !is_resumable(&preamble, &part)?;
         if is_new {
             do_step(&Step::Remove { path: path.clone() })?;

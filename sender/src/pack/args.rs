@@ -1,6 +1,5 @@
 //! The command line of `fanfare pack`, and its result as people and scripts read it.
 #![expect(clippy::disallowed_methods, reason = "the command line reads clock and environment")]
-#![expect(clippy::print_stdout, reason = "results go to stdout")]
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -16,6 +15,8 @@ use super::error::{PackError, shown};
 use super::ext_patch::Owner;
 use super::progress::Progress;
 use super::{Packed, Request, pack};
+use crate::complaint::Complaint;
+use crate::console::Console;
 
 /// Make a release bundle of a directory or file
 #[derive(Debug, Clone, clap::Args)]
@@ -53,7 +54,8 @@ pub struct PackArgs {
     #[arg(long, value_name = "GLOB")]
     exclude: Vec<String>,
     /// Level of compression, 1 to 19
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=19))]
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(value_parser = clap::value_parser!(i32).range(1..=19))]
     level: i32,
     /// Threads that compress [default: all cores]
     #[arg(long, value_name = "N")]
@@ -68,19 +70,17 @@ impl PackArgs {
     ///
     /// # Errors
     /// As [`pack`].
-    pub fn run(self) -> Result<(), PackError> {
+    pub fn run(self, console: &Console) -> Result<(), Complaint> {
         let begin = Instant::now();
         let json = self.json;
         let request = self.into_request()?;
         let cancel = Cancel::on_signals()?;
-        let packed = pack(&request, &cancel, &mut Progress::auto())?;
+        let packed = pack(&request, &cancel, &mut Progress::on(console))?;
         let seconds = begin.elapsed();
-        if json {
-            println!("{}", as_json(&request, &packed, seconds));
-        } else {
-            print!("{}", as_text(&request, &packed, seconds));
+        match json {
+            true => console.result(&format!("{}\n", as_json(&request, &packed, seconds))),
+            false => console.result(&as_text(&request, &packed, seconds)),
         }
-        Ok(())
     }
 
     fn into_request(self) -> Result<Request, PackError> {

@@ -1,6 +1,7 @@
 //! erofs images, made by `mkfs.erofs`.
 //!
-//! Invariant: the image depends on the tree alone. Names are sorted by the tool, as the format asks.
+//! Invariant: the image depends on the tree alone. Names are sorted by the tool, as the format
+//! asks.
 
 use std::fs::File;
 use std::path::Path;

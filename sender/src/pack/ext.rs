@@ -1,8 +1,8 @@
 //! ext2 and ext4 images, made by `mke2fs -d` without root and without mounting.
 //!
 //! mke2fs 1.47.0 copies owners, change and access times of the source and stamps its own clock into
-//! the superblock; `patch` sets all of them, in the inode tables directly. (A `debugfs` script would
-//! do the same by name, and needs quoting for names that its parser does not survive.)
+//! the superblock; `patch` sets all of them, in the inode tables directly. (A `debugfs` script
+//! would do the same by name, and needs quoting for names that its parser does not survive.)
 //!
 //! Invariant: the image depends on the tree alone. mke2fs reads directories sorted by name.
 

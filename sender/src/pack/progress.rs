@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 use common::units::ByteSize;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::console::Console;
+use crate::progress::Style;
+
 /// Time between two plain lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_millis(100);
@@ -39,6 +42,15 @@ impl Progress {
             Shape::Lines(Instant::now())
         };
         Self::of(shape)
+    }
+
+    /// As suits the operator's console.
+    pub fn on(console: &Console) -> Self {
+        Self::of(match console.surroundings.automatic() {
+            _ if console.is_quiet => Shape::Quiet,
+            Style::Tty { .. } => Shape::Bar(ProgressBar::hidden()),
+            _ => Shape::Lines(Instant::now()),
+        })
     }
 
     /// Nothing at all.

@@ -2,8 +2,8 @@
 //!
 //! Not here: cutting and compressing it.
 //!
-//! Invariant: what was read is one state of the source; [`Opened::check_unchanged`] says so after the
-//! last byte.
+//! Invariant: what was read is one state of the source; [`Opened::check_unchanged`] says so after
+//! the last byte.
 #![expect(clippy::disallowed_methods, reason = "reads the source")]
 
 use std::fs::{self, File};

@@ -1,8 +1,8 @@
 //! Runs the standard tools that make filesystem images.
 //!
-//! Invariant: a tool sees a fixed environment (locale, time zone, no configuration of this machine),
-//! writes into a file that has no name, so nothing is left however the process ends, and is stopped
-//! when the operator interrupts.
+//! Invariant: a tool sees a fixed environment (locale, time zone, no configuration of this
+//! machine), writes into a file that has no name, so nothing is left however the process ends, and
+//! is stopped when the operator interrupts.
 #![expect(clippy::disallowed_methods, reason = "a thread reads what the tool says")]
 
 use std::fs::File;

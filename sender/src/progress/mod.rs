@@ -1,7 +1,7 @@
 //! How a send goes, told on standard error: live bars, plain lines, JSON lines or nothing.
 //!
 //! Not here: the result, which goes to standard output (`summary`).
-//! Invariant: telling never stops a send; an output that is gone is not written to, and that is all.
+//! Invariant: telling never stops a send; an output that is gone is left alone.
 
 mod json;
 mod plain;

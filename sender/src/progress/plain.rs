@@ -36,10 +36,13 @@ impl<W: Write> Lines<W> {
         Self { output, said: None }
     }
 
-    /// Listening is not told: most senders are done with it before it is read, and a sender that
-    /// finds the group busy says that and nothing else.
+    /// Beginning and end are not told: most senders have listened before it is read, one that finds
+    /// the group busy says that and nothing else, and the end is the summary's.
     fn is_due(&self, elapsed: Duration, progress: &Progress) -> bool {
-        let Some(said) = &self.said else { return progress.phase != Phase::Listening };
+        if matches!(progress.phase, Phase::Listening | Phase::Ended) {
+            return false;
+        }
+        let Some(said) = &self.said else { return true };
         let quiet = elapsed.saturating_sub(said.at);
         progress.phase != said.phase
             || quiet >= LINE_EVERY
@@ -109,12 +112,13 @@ mod tests {
     }
 
     #[test]
-    fn each_phase_has_a_line_and_listening_none() {
+    fn each_phase_between_beginning_and_end_has_a_line() {
         let lines = said(&[
             (0, Phase::Listening, 0.0),
             (100, Phase::Joining, 0.0),
             (200, Phase::Joining, 0.0),
             (72_000, Phase::Pass, 0.58),
+            (73_000, Phase::Ended, 1.0),
         ]);
         assert_eq!(
             lines,

@@ -23,7 +23,7 @@ Examples:
       to the hosts named in a file; 95 % of them are a success
   fanfare send shop-2.0.fan --expect any --activate hold --rate 200Mbit --insecure
       to whoever listens, at most 200 Mbit/s, nobody switches
-  fanfare send shop-2.0.fan --expect 8 --insecure --json | jq '.hosts[] | select(.state != \"active\")'
+  fanfare send shop-2.0.fan --expect 8 --insecure --json | jq '.hosts[].state'
       for scripts: one JSON object on standard output
 ";
 

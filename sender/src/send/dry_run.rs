@@ -91,15 +91,15 @@ impl Planned<'_> {
         let geometry = &self.plan.geometry;
         let blocks = |space| geometry.space_blocks(space).len();
         format!(
-            "{} source symbols of {} bytes in {} blocks and {} windows, {} repair symbols a block; \
-             preamble {} in {} blocks",
+            "{} source symbols of {} bytes, {} repair symbols a block; payload blocks: {}, \
+             preamble blocks: {} for {}, windows: {}",
             geometry.space_symbols(Space::Payload),
             geometry.symbol_bytes(),
-            blocks(Space::Payload),
-            geometry.window_count(),
             geometry.repair_symbols(),
-            ByteSize(geometry.space_bytes(Space::Preamble)),
+            blocks(Space::Payload),
             blocks(Space::Preamble),
+            ByteSize(geometry.space_bytes(Space::Preamble)),
+            geometry.window_count(),
         )
     }
 
@@ -128,7 +128,7 @@ const fn rate_ceiling(rate: RateOption) -> Option<Bitrate> {
 }
 
 fn link_speed(interface: &Interface) -> String {
-    interface.speed.map_or_else(|| "of unknown speed".to_owned(), |speed| speed.to_string())
+    interface.speed.map_or_else(|| "speed unknown".to_owned(), |speed| speed.to_string())
 }
 
 fn from_line(interface: &Interface, options: &SendOptions) -> String {

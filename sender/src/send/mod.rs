@@ -34,7 +34,7 @@ pub fn run(args: &SendArgs, network: &dyn Network, console: &Console) -> Result<
     check_datagram_fits(&options, &plan)?;
     if args.dry_run {
         let planned = dry_run::Planned { options: &options, bundle: &bundle, plan: &plan };
-        return result(console, &if args.json { planned.to_json() } else { planned.to_table() });
+        return console.result(&if args.json { planned.to_json() } else { planned.to_table() });
     }
     let notice = opening(&options, &bundle, &plan);
     drop(bundle);
@@ -43,7 +43,7 @@ pub fn run(args: &SendArgs, network: &dyn Network, console: &Console) -> Result<
         true => summary::to_json(&report, &options),
         false => summary::to_table(&report, &options, console.is_result_coloured),
     };
-    result(console, &text)?;
+    console.result(&text)?;
     summary::complaint(&report, &options).map_or(Ok(()), Err)
 }
 
@@ -73,12 +73,6 @@ fn transfer(
 
 fn of_send(error: SendError) -> Complaint {
     Complaint::new(error.exit(), error)
-}
-
-fn result(console: &Console, text: &str) -> Result<(), Complaint> {
-    console.print(text).map_err(|error| {
-        Complaint::new(Exit::Resources, format!("cannot write the result: {error}"))
-    })
 }
 
 fn style(args: &SendArgs, console: &Console) -> Style {

@@ -32,7 +32,7 @@ impl Session {
         }
     }
 
-    /// Every host's line: those who joined by slot, then the expected ones that never came.
+    /// Every host's line, by name: those who joined and the expected ones that never came.
     pub fn host_reports(&self) -> Vec<HostReport> {
         let mut reports: Vec<_> = self.roster.hosts().iter().map(|h| self.host_report(h)).collect();
         match &self.config.expect {
@@ -46,6 +46,7 @@ impl Session {
             }
             Expect::Any => {}
         }
+        reports.sort_by(|a, b| a.host.cmp(&b.host));
         reports
     }
 

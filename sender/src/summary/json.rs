@@ -73,7 +73,7 @@ pub fn to_json(report: &Report, options: &SendOptions) -> String {
         required: if quorum == Quorum::All { expected } else { quorum.of(expected) },
         seconds: report.seconds,
         busy: busy(&report.outcome),
-        hosts: report.hosts.iter().map(host).collect(),
+        hosts: super::by_name(&report.hosts).into_iter().map(host).collect(),
         wire: wire(report),
     };
     let mut text = serde_json::to_string_pretty(&summary).expect("words and numbers serialise");

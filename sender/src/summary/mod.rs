@@ -130,15 +130,36 @@ fn score(report: &Report, options: &SendOptions) -> String {
 
 /// The first hosts that stand in the way, each with its reason.
 fn causes(report: &Report) -> String {
-    let in_the_way: Vec<&HostReport> = report.hosts.iter().filter(|it| is_exception(it)).collect();
+    let in_the_way = by_name(&report.hosts).into_iter().filter(|it| is_exception(it));
+    let (nameless, named): (Vec<_>, Vec<_>) = in_the_way.partition(|it| is_nameless(it));
     let mut line = String::new();
-    for host in in_the_way.iter().take(CAUSES_MAX) {
+    for host in named.iter().take(CAUSES_MAX) {
         line.push_str(&format!("; {} {}: {}", host.host, host.state.as_str(), reason(host)));
     }
-    if in_the_way.len() > CAUSES_MAX {
-        line.push_str(&format!("; and {} more hosts", in_the_way.len() - CAUSES_MAX));
+    if named.len() > CAUSES_MAX {
+        line.push_str(&format!("; and {} more hosts", named.len() - CAUSES_MAX));
+    }
+    match nameless.len() {
+        0 => {}
+        1 => line.push_str("; 1 host never joined"),
+        count => line.push_str(&format!("; {count} hosts never joined")),
     }
     line
+}
+
+/// The hosts by name, those that were expected by number alone at the end.
+fn by_name(hosts: &[HostReport]) -> Vec<&HostReport> {
+    let mut hosts: Vec<&HostReport> = hosts.iter().collect();
+    hosts.sort_by_key(|host| match is_nameless(host) {
+        true => (true, ""),
+        false => (false, host.host.as_str()),
+    });
+    hosts
+}
+
+/// Whether the line stands for a host that was expected by number and never came.
+fn is_nameless(host: &HostReport) -> bool {
+    host.state == HostState::Absent && host.host.starts_with('(')
 }
 
 /// Whether the host must be named in every summary.

@@ -2,8 +2,8 @@
 
 use common::units::{Bitrate, ByteSize};
 
-use super::{expected, is_exception, outcome_name, reason, target, there};
-use crate::session::{HostReport, HostState};
+use super::{by_name, expected, is_exception, is_nameless, outcome_name, reason, target, there};
+use crate::session::{HostReport, HostState, Outcome};
 use crate::transfer::{Report, SendOptions};
 
 /// Up to so many hosts have a line each; more are counted, and only exceptions are named.
@@ -22,12 +22,17 @@ const STATES: [HostState; 7] = [
 /// The summary, several lines.
 pub fn to_table(report: &Report, options: &SendOptions, is_coloured: bool) -> String {
     let mut text = heading(report, options);
-    let rows = match report.hosts.len() {
+    if matches!(report.outcome, Outcome::Busy { .. }) {
+        // No host was asked for, so none is missing.
+        return text;
+    }
+    let hosts = by_name(&report.hosts);
+    let rows = match hosts.len() {
         0 => Vec::new(),
-        1..=LINES_MAX => host_rows(report.hosts.iter()),
+        1..=LINES_MAX => host_rows(hosts.into_iter()),
         _ => {
             text.push_str(&layout(&count_rows(&report.hosts), is_coloured));
-            host_rows(report.hosts.iter().filter(|host| is_exception(host)))
+            host_rows(hosts.into_iter().filter(|host| is_exception(host)))
         }
     };
     text.push_str(&layout(&rows, is_coloured));
@@ -55,7 +60,7 @@ fn host_rows<'a>(hosts: impl Iterator<Item = &'a HostReport>) -> Vec<[String; 6]
     let mut rows = vec![heads.map(String::from)];
     let mut nameless = 0;
     for host in hosts {
-        if host.state == HostState::Absent && host.host.starts_with('(') {
+        if is_nameless(host) {
             nameless += 1;
         } else {
             rows.push(host_row(host));

@@ -13,7 +13,7 @@ use common::digest::Digest;
 use common::id::{AppName, ChunkIndex, FrameIndex, ImageKind, ReleaseId};
 
 use crate::store::unpack::archive::{Entry, archive};
-use crate::store::{AppConfig, Partial, Store, StoreError, SystemWorld, VerifiedImage, World};
+use crate::store::{AppConfig, Partial, Store, StoreError, VerifiedImage, World};
 
 /// Length of a chunk here.
 pub(in crate::store) const CHUNK_BYTES: usize = 16 << 10;
@@ -223,7 +223,7 @@ impl Release {
 
     pub(in crate::store) fn receive(&self, store: &Store) -> Result<VerifiedImage, StoreError> {
         store.check(&shop(), &self.preamble)?;
-        let partial = store.begin(&shop(), Arc::clone(&self.preamble))?;
+        let partial = patiently(|| store.begin(&shop(), Arc::clone(&self.preamble)))?;
         self.fill(&partial)?;
         partial.finish()
     }
@@ -281,6 +281,25 @@ fn plan(chunks: &ChunkTable) -> FrameTable {
     plan
 }
 
+/// Waits for a lock that was just given up: a command that another test starts inherits it for
+/// the instant between fork and exec.
+fn patiently<T>(attempt: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    let mut result = attempt();
+    for _ in 0..500 {
+        if !result.as_ref().is_err_and(StoreError::is_busy) {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        result = attempt();
+    }
+    result
+}
+
+/// Begins an image, as [`Store::begin`].
+pub(in crate::store) fn begin(store: &Store, preamble: &Arc<Preamble>) -> Partial {
+    patiently(|| store.begin(&shop(), Arc::clone(preamble))).unwrap()
+}
+
 /// A store below a directory, with the shop's root beside it.
 #[derive(Debug)]
 pub(in crate::store) struct Place {
@@ -298,7 +317,11 @@ impl Place {
     }
 
     pub(in crate::store) fn open(&self) -> Store {
-        self.open_in(Arc::new(SystemWorld)).unwrap()
+        self.open_as(&self.config())
+    }
+
+    pub(in crate::store) fn open_as(&self, config: &AppConfig) -> Store {
+        patiently(|| Store::open(&self.store, vec![config.clone()])).unwrap()
     }
 
     pub(in crate::store) fn open_in(&self, world: Arc<dyn World>) -> Result<Store, StoreError> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use common::id::{FrameIndex, ImageKind};
 use common::wire::Fault;
 
-use super::fixture::{CHUNK_BYTES, Place, Release, content, shop};
+use super::fixture::{CHUNK_BYTES, Place, Release, begin, content, shop};
 
 /// A raw release has frames 0..3 of data (4, 4 and 2 chunks), 3..5 of a gap, 5 of data.
 fn numbers(frames: &[FrameIndex]) -> Vec<u32> {
@@ -21,7 +21,7 @@ fn an_image_written_out_of_order_by_several_threads_is_whole() {
     let directory = tempfile::tempdir().unwrap();
     let place = Place::new(directory.path());
     let (store, release) = (place.open(), Release::raw(1));
-    let partial = store.begin(&shop(), Arc::clone(&release.preamble)).unwrap();
+    let partial = begin(&store, &release.preamble);
     assert_eq!(numbers(&partial.held()), [3, 4], "gaps are held from the start");
     std::thread::scope(|scope| {
         for thread in 0..3 {
@@ -70,7 +70,7 @@ fn frames_behind_two_and_four_gibibytes_land_in_their_place() {
         FrameTable::from_frames(vec![zero(0), frame(2, 1), zero(3), frame(5, 1)]).unwrap();
     preamble.manifest.image.bytes = preamble.chunks.image_bytes();
     let preamble = Arc::new(preamble);
-    let partial = store.begin(&shop(), Arc::clone(&preamble)).unwrap();
+    let partial = begin(&store, &preamble);
     partial.write_frame(FrameIndex(3), &data).unwrap();
     drop(partial);
     let digest = preamble.manifest.image.digest;
@@ -82,7 +82,7 @@ fn frames_behind_two_and_four_gibibytes_land_in_their_place() {
     let file = fs::File::open(part).unwrap();
     file.read_exact_at(&mut found, (4 << 30) + CHUNK_BYTES as u64).unwrap();
     assert_eq!(found, data);
-    let partial = store.begin(&shop(), preamble).unwrap();
+    let partial = begin(&store, &preamble);
     assert_eq!(numbers(&partial.held()), [0, 2, 3], "found again by its digest");
 }
 
@@ -92,13 +92,13 @@ fn an_interrupted_image_goes_on_with_what_was_verified() {
     let place = Place::new(directory.path());
     let release = Release::raw(1);
     let store = place.open();
-    let partial = store.begin(&shop(), Arc::clone(&release.preamble)).unwrap();
+    let partial = begin(&store, &release.preamble);
     for frame in [FrameIndex(1), FrameIndex(5)] {
         partial.write_frame(frame, release.frame(frame)).unwrap();
     }
     drop((partial, store));
     let store = place.open();
-    let partial = store.begin(&shop(), Arc::clone(&release.preamble)).unwrap();
+    let partial = begin(&store, &release.preamble);
     assert_eq!(numbers(&partial.held()), [1, 3, 4, 5]);
     assert!(!partial.is_complete());
     release.fill(&partial).unwrap();
@@ -112,14 +112,14 @@ fn a_claim_whose_bytes_are_not_on_disk_is_not_offered() {
     let place = Place::new(directory.path());
     let release = Release::raw(1);
     let store = place.open();
-    let partial = store.begin(&shop(), Arc::clone(&release.preamble)).unwrap();
+    let partial = begin(&store, &release.preamble);
     release.fill(&partial).unwrap();
     drop(partial);
     let digest = release.preamble.manifest.image.digest;
     let part = place.store.join(format!("shop/incoming/{digest}.part"));
     let file = OpenOptions::new().write(true).open(part).unwrap();
     file.write_all_at(b"rot", 5 * CHUNK_BYTES as u64).unwrap();
-    let partial = store.begin(&shop(), Arc::clone(&release.preamble)).unwrap();
+    let partial = begin(&store, &release.preamble);
     assert_eq!(numbers(&partial.held()), [0, 2, 3, 4, 5]);
     release.fill(&partial).unwrap();
     assert_eq!(fs::read(partial.finish().unwrap().path).unwrap(), release.image);
@@ -131,7 +131,7 @@ fn the_same_image_cut_into_other_frames_keeps_what_was_verified() {
     let place = Place::new(directory.path());
     let release = Release::raw(1);
     let store = place.open();
-    let partial = store.begin(&shop(), Arc::clone(&release.preamble)).unwrap();
+    let partial = begin(&store, &release.preamble);
     for frame in [FrameIndex(0), FrameIndex(1)] {
         partial.write_frame(frame, release.frame(frame)).unwrap();
     }
@@ -142,7 +142,7 @@ fn the_same_image_cut_into_other_frames_keeps_what_was_verified() {
     frames[0].chunk_count += second.chunk_count;
     frames[0].bytes += second.bytes;
     other.plan = common::bundle::FrameTable::from_frames(frames).unwrap();
-    let partial = store.begin(&shop(), Arc::new(other)).unwrap();
+    let partial = begin(&store, &Arc::new(other));
     assert_eq!(numbers(&partial.held()), [0, 2, 3]);
 }
 
@@ -152,13 +152,13 @@ fn a_torn_or_foreign_journal_and_a_foreign_part_start_anew() {
     let place = Place::new(directory.path());
     let release = Release::raw(1);
     let store = place.open();
-    let partial = store.begin(&shop(), Arc::clone(&release.preamble)).unwrap();
+    let partial = begin(&store, &release.preamble);
     release.fill(&partial).unwrap();
     drop(partial);
     let digest = release.preamble.manifest.image.digest;
     let path = |end: &str| place.store.join(format!("shop/incoming/{digest}.{end}"));
     let held = || {
-        let partial = store.begin(&shop(), Arc::clone(&release.preamble)).unwrap();
+        let partial = begin(&store, &release.preamble);
         numbers(&partial.held())
     };
     let journal = fs::read(path("journal")).unwrap();
@@ -182,7 +182,7 @@ fn an_image_that_reads_back_wrong_is_removed_and_named() {
     let place = Place::new(directory.path());
     let release = Release::raw(1);
     let store = place.open();
-    let partial = store.begin(&shop(), Arc::clone(&release.preamble)).unwrap();
+    let partial = begin(&store, &release.preamble);
     let other = content(77, release.frame(FrameIndex(0)).len());
     partial.write_frame(FrameIndex(0), &other).unwrap();
     release.fill(&partial).unwrap();
@@ -197,7 +197,7 @@ fn an_image_with_missing_frames_is_not_finished() {
     let directory = tempfile::tempdir().unwrap();
     let place = Place::new(directory.path());
     let store = place.open();
-    let partial = store.begin(&shop(), Arc::clone(&Release::tar(1).preamble)).unwrap();
+    let partial = begin(&store, &Release::tar(1).preamble);
     assert_eq!(partial.finish().unwrap_err().fault(), Fault::Internal);
     assert_eq!(place.names("images"), [""; 0]);
 }
@@ -208,11 +208,11 @@ fn one_image_is_received_once_at_a_time() {
     let place = Place::new(directory.path());
     let store = place.open();
     let release = Release::raw(1);
-    let first = store.begin(&shop(), Arc::clone(&release.preamble)).unwrap();
+    let first = begin(&store, &release.preamble);
     let error = store.begin(&shop(), Arc::clone(&release.preamble)).unwrap_err();
     assert!(error.is_busy() && error.to_string().contains("is being received already"), "{error}");
     drop(first);
-    store.begin(&shop(), Arc::clone(&release.preamble)).unwrap();
+    begin(&store, &release.preamble);
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn a_tar_is_unpacked_while_it_arrives_from_its_first_frame_on() {
     let place = Place::new(directory.path());
     let store = place.open();
     let release = Release::tar(1);
-    let partial = store.begin(&shop(), Arc::clone(&release.preamble)).unwrap();
+    let partial = begin(&store, &release.preamble);
     partial.write_frame(FrameIndex(0), release.frame(FrameIndex(0))).unwrap();
     let tree = place.root.join(format!(".incoming/{}.tree", release.id()));
     // The second frame is missing, yet the first file appears; a bound ends a test that fails.
@@ -242,7 +242,7 @@ fn a_tar_that_is_given_up_leaves_no_tree_but_its_part() {
     let place = Place::new(directory.path());
     let store = place.open();
     let release = Release::tar(1);
-    let partial = store.begin(&shop(), Arc::clone(&release.preamble)).unwrap();
+    let partial = begin(&store, &release.preamble);
     partial.write_frame(FrameIndex(0), release.frame(FrameIndex(0))).unwrap();
     drop(partial);
     assert_eq!((place.names("srv/.incoming").len(), place.names("incoming").len()), (0, 2));

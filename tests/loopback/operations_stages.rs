@@ -1,0 +1,198 @@
+//! How each cause of docs/OPERATIONS.md is brought about, as far as loopback and no root suffice.
+//!
+//! Not here: what is expected; that is in the document, and `operations` compares.
+#![expect(clippy::disallowed_methods, reason = "it damages bundles")]
+
+use std::fs;
+use std::process::Command;
+
+use rustix::process::Signal;
+use tests::process::{Ending, Running, command};
+use tests::product::{self, Image};
+
+use crate::site::{DEADLINE, Site};
+
+/// How a cause is staged; answers with the end of the command that meets it.
+pub(crate) type Stage = fn(&mut Site) -> Ending;
+
+/// Stages of `fanfare`.
+pub(crate) const FANFARE: &[(&str, Stage)] = &[
+    ("all_active", all_active),
+    ("any_who_came", any_who_came),
+    ("dry_run", |site| send(site, &["--expect", "1", "--dry-run"])),
+    ("no_expectation", |site| send(site, &[])),
+    ("no_keys", no_keys),
+    ("unknown_argument", |site| send(site, &["--expect", "1", "--colour", "red"])),
+    ("no_unit", |site| send(site, &["--expect", "1", "--rate", "500"])),
+    ("large_quorum", |site| send(site, &["--expect", "2", "--quorum", "3"])),
+    ("name_twice", name_twice),
+    ("unknown_setting", unknown_setting),
+    ("no_multicast", |site| send(site, &["--expect", "1", "--group", "127.0.0.1:7070"])),
+    ("no_such_bundle", no_such_bundle),
+    ("too_few", too_few),
+    ("nobody", |site| send(site, &["--expect", "1", "--join-window", "300ms"])),
+    ("no_bundle", no_bundle),
+    ("cut_bundle", cut_bundle),
+    ("damaged", damaged),
+    ("no_output", no_output),
+    ("no_interface", |site| send(site, &["--expect", "1", "--interface", "eth77"])),
+    ("busy", busy),
+    ("timeout", timeout),
+    ("interrupted", interrupted),
+];
+
+/// Stages of `fanhost`.
+pub(crate) const FANHOST: &[(&str, Stage)] = &[
+    ("terminated", terminated),
+    ("status_of_nobody", status_of_nobody),
+    ("host_unknown_argument", |site| daemon(site, &["--stroe", "/nowhere"])),
+    ("host_no_multicast", |site| daemon(site, &["--group", "127.0.0.1:7070"])),
+    // Not even root makes a directory there.
+    ("host_no_store", |site| daemon(site, &["--store", "/sys/fanfare"])),
+    ("releases_of_nothing", |site| fanhost(site, &["releases", "--store", "/nonexistent/store"])),
+    ("host_no_interface", |site| daemon(site, &["--interface", "eth77"])),
+    ("host_store_in_use", host_store_in_use),
+    ("host_unknown_key", host_unknown_key),
+    ("host_no_config", |site| daemon(site, &["--config", "/nonexistent/fanhost.toml"])),
+    ("host_no_app", |site| fanhost(site, &["run", "--insecure", "--host", "a"])),
+];
+
+/// A megabyte at this rate takes more than a minute: there is time to do something meanwhile.
+const SLOW: [&str; 4] = ["--expect", "1", "--rate", "100kbit"];
+
+fn all_active(site: &mut Site) -> Ending {
+    site.start("a");
+    send(site, &["--expect", "1"])
+}
+
+fn any_who_came(site: &mut Site) -> Ending {
+    site.start("a");
+    send(site, &["--expect", "any", "--join-window", "500ms"])
+}
+
+fn no_keys(site: &mut Site) -> Ending {
+    site.fanfare(&["send", "shop.fan", "--expect", "1"])
+}
+
+fn name_twice(site: &mut Site) -> Ending {
+    let names = site.write("hosts", "web-1\nweb-2\nweb-1\n");
+    send(site, &["--expect", &format!("@{}", names.display())])
+}
+
+fn unknown_setting(site: &mut Site) -> Ending {
+    let settings = site.write("fanfare.toml", "ttl = 1\nintreface = \"lo\"\n");
+    send(site, &["--expect", "1", "--config", &settings.to_string_lossy()])
+}
+
+fn no_such_bundle(site: &mut Site) -> Ending {
+    site.fanfare(&["send", "/nonexistent/shop.fan", "--expect", "1", "--insecure"])
+}
+
+fn too_few(site: &mut Site) -> Ending {
+    site.start("a");
+    send(site, &["--expect", "2", "--join-window", "500ms"])
+}
+
+fn no_bundle(site: &mut Site) -> Ending {
+    let notes = site.write("notes.fan", "these are notes\n");
+    let notes = notes.to_string_lossy();
+    site.fanfare(&["send", &notes, "--expect", "1", "--insecure", "--interface", "lo"])
+}
+
+fn cut_bundle(site: &mut Site) -> Ending {
+    change_bundle(site, |content| content.truncate(content.len() / 2));
+    send(site, &["--expect", "1"])
+}
+
+fn damaged(site: &mut Site) -> Ending {
+    site.start("a");
+    change_bundle(site, |content| content[1000] ^= 1);
+    send(site, &["--expect", "1"])
+}
+
+/// Packs what [`send`] will find packed, and changes it.
+fn change_bundle(site: &Site, change: impl FnOnce(&mut Vec<u8>)) {
+    let path = site.bundle("r1", Image::Tar).path;
+    let mut content = fs::read(&path).expect("it was packed");
+    change(&mut content);
+    fs::write(&path, content).expect("the directory is ours");
+}
+
+fn no_output(site: &mut Site) -> Ending {
+    let tree = site.tree("r1");
+    let tree = tree.to_string_lossy();
+    let output = "/sys/shop.fan";
+    let line = ["pack", &tree, "--app", "shop", "--release", "r1", "--image", "tar", "-o", output];
+    site.fanfare(&line)
+}
+
+fn busy(site: &mut Site) -> Ending {
+    site.start("a");
+    let mut first = start(site, &SLOW);
+    first.wait_for_stderr("preamble", DEADLINE);
+    send(site, &["--expect", "1"])
+}
+
+fn timeout(site: &mut Site) -> Ending {
+    site.start("a");
+    send(site, &[&SLOW[..], &["--timeout", "1500ms"]].concat())
+}
+
+fn interrupted(site: &mut Site) -> Ending {
+    site.start("a");
+    let mut sending = start(site, &SLOW);
+    sending.wait_for_stderr("preamble", DEADLINE);
+    sending.signal(Signal::INT);
+    sending.wait(DEADLINE)
+}
+
+/// `fanfare send` of a small release through the loopback with `arguments`, which come last and so
+/// win over what stands before them.
+fn send(site: &Site, arguments: &[&str]) -> Ending {
+    start(site, arguments).wait(DEADLINE)
+}
+
+fn start(site: &Site, arguments: &[&str]) -> Running {
+    let bundle = site.path().join("shop-r1-tar.fan");
+    if !bundle.exists() {
+        assert_eq!(site.bundle("r1", Image::Tar).path, bundle);
+    }
+    let mut command = command(product::fanfare());
+    command.arg("send").arg(bundle).args(["--insecure", "--interface", "lo"]);
+    command.args(["--group", &site.group().to_string()]).args(arguments);
+    Running::start("fanfare-send", &mut command, &site.logs())
+}
+
+fn terminated(site: &mut Site) -> Ending {
+    let place = site.start("a");
+    site.host(place).terminate(DEADLINE)
+}
+
+fn status_of_nobody(site: &mut Site) -> Ending {
+    let store = site.store("a");
+    fs::create_dir_all(&store).expect("the directory is ours");
+    fanhost(site, &["status", "--store", &store.to_string_lossy()])
+}
+
+fn host_store_in_use(site: &mut Site) -> Ending {
+    site.start("a");
+    daemon(site, &[])
+}
+
+fn host_unknown_key(site: &mut Site) -> Ending {
+    let path = site.write("fanhost.toml", "[app.shop]\ncolour = 1\n");
+    daemon(site, &["--config", &path.to_string_lossy()])
+}
+
+/// `fanhost run` with `arguments`, which come last and so win.
+fn daemon(site: &Site, arguments: &[&str]) -> Ending {
+    end_of(site, site.daemon_command("a").args(arguments))
+}
+
+fn fanhost(site: &Site, arguments: &[&str]) -> Ending {
+    end_of(site, command(product::fanhost()).args(arguments))
+}
+
+fn end_of(site: &Site, command: &mut Command) -> Ending {
+    Running::start("fanhost", command, &site.logs()).wait(DEADLINE)
+}
