@@ -8,11 +8,19 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use bench::demo::place::parent_directory;
 use rustix::process::Signal;
+use tempfile::TempDir;
 use tests::process::{Ending, Running, command, holds_within};
 
 /// A debug build on a busy machine takes its time.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// An empty directory for the demo's files, and one for its output.
+fn directories() -> (TempDir, TempDir) {
+    let make = || tempfile::tempdir_in(parent_directory());
+    (make().expect("files can be made"), make().expect("files can be made"))
+}
 
 /// A demo whose temporary files go to `place`.
 fn start(place: &Path, logs: &Path) -> Running {
@@ -47,7 +55,7 @@ fn processes_naming(place: &Path) -> Vec<String> {
 
 #[test]
 fn five_hosts_end_active_with_losses_repaired_and_nothing_is_left() {
-    let (place, logs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (place, logs) = directories();
     let ending = end(&mut start(place.path(), logs.path()), place.path());
     assert_eq!(ending.code, Some(0), "{}{}", ending.stdout, ending.stderr);
     let rows: Vec<&str> = ending.stdout.lines().filter(|line| line.starts_with("host-")).collect();
@@ -67,8 +75,8 @@ fn five_hosts_end_active_with_losses_repaired_and_nothing_is_left() {
 
 #[test]
 fn an_interrupted_demo_says_so_and_leaves_nothing() {
-    for moment in ["made ", "packed ", "joining"] {
-        let (place, logs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for moment in ["made ", "packed ", "hosts joined"] {
+        let (place, logs) = directories();
         let mut demo = start(place.path(), logs.path());
         demo.wait_until(moment, PATIENCE, |it| (it.stdout() + &it.stderr()).contains(moment));
         demo.signal(Signal::INT);
@@ -80,7 +88,7 @@ fn an_interrupted_demo_says_so_and_leaves_nothing() {
 
 #[test]
 fn a_second_signal_ends_the_demo_at_once_and_leaves_nothing() {
-    let (place, logs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (place, logs) = directories();
     let mut demo = start(place.path(), logs.path());
     demo.wait_for_stderr("hosts joined", PATIENCE);
     demo.signal(Signal::INT);

@@ -10,7 +10,7 @@
 mod check;
 mod fleet;
 pub mod host;
-mod place;
+pub mod place;
 mod release;
 pub mod table;
 
