@@ -22,7 +22,7 @@ const FLUSH_POLL_MIN: Duration = Duration::from_millis(50);
 /// Datagrams of one poll of the flush; the next goes on where it ended.
 const FLUSH_POLL_DATAGRAMS: usize = 16;
 /// Between two sweeps while symbols flow.
-const SWEEP_PASS: Duration = Duration::from_millis(250);
+const SWEEP_PASS: Duration = Duration::from_millis(100);
 /// Between two sweeps when nothing else goes on.
 const SWEEP_TAIL: Duration = Duration::from_millis(20);
 /// A host that takes symbols and completes no block for this long gets nowhere.
@@ -150,7 +150,7 @@ impl Session {
                     count => format!("; {count} of unknown speed counted as {LINK_UNKNOWN}"),
                 };
                 let line = format!("rate: at most {rate}, half of {whose}, {slower}{guess}");
-                (RatePolicy::Ceiling(rate), format!("{line} (--rate sets it)"))
+                (RatePolicy::Guessed(rate), format!("{line} (--rate sets it)"))
             }
         }
     }
