@@ -29,6 +29,8 @@ const SWEEP_TAIL: Duration = Duration::from_millis(20);
 const NO_PROGRESS_MAX: Duration = Duration::from_secs(5);
 /// The same for one whose disk is behind.
 const DISK_STALL_MAX: Duration = Duration::from_secs(30);
+/// Blocks that the flush repairs at a time.
+const REPAIR_BLOCKS: u64 = 16;
 /// The longest that verifying and staging may take.
 const STAGING_MAX: Duration = Duration::from_secs(600);
 /// ACTIVATE, STOP and CANCEL are repeated so often.
@@ -264,13 +266,21 @@ impl Session {
                 HostPhase::Verifying | HostPhase::Received | HostPhase::Staging => STAGING_MAX,
                 _ => continue,
             };
+            // While symbols are under way to it the host may need as long as they take, twice.
             let is_owed = self.schedule.is_owing() && host.fault == Fault::None;
-            if host.is_present() && waited > limit && !is_owed {
+            let limit = if is_owed { limit.max(2 * self.repair_time()) } else { limit };
+            if host.is_present() && waited > limit {
                 let seconds = waited.as_secs();
                 let line = format!("no progress for {seconds} s while {:?}", host.phase);
                 self.roster.give_up(now, slot, Fault::Stopped, &line);
             }
         }
+    }
+
+    /// How long a full set of blocks under repair takes at the rate in force.
+    fn repair_time(&self) -> Duration {
+        let symbols = u64::from(self.geometry.block_symbols()) * REPAIR_BLOCKS;
+        self.pacer.rate().time_for(symbols * self.datagram_wire_bytes()).max(DISK_STALL_MAX)
     }
 
     /// What a host comes to under the policy without being told.
