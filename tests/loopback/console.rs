@@ -65,6 +65,40 @@ fn quiet_is_silent_when_all_is_well_and_says_the_error_when_not() {
 }
 
 #[test]
+fn a_terminal_gets_bars_and_one_that_cannot_move_its_cursor_plain_lines() {
+    let mut site = Site::new();
+    site.start("a");
+    let on_terminal = |label: &str, term: &str, colourless: bool| {
+        let bundle = site.bundle(label, Image::Tar).path;
+        let (fanfare, group) = (product::fanfare(), site.group());
+        let line = format!(
+            "{} send {} --expect 1 --insecure --interface lo --group {group}",
+            fanfare.display(),
+            bundle.display()
+        );
+        // A pseudo-terminal on all three descriptors; what it shows comes out on stdout.
+        let mut script = command("script");
+        script.args(["-qec", &line, "/dev/null"]).env("TERM", term).env_remove("CI");
+        script.env_remove("NO_COLOR");
+        if colourless {
+            script.env("NO_COLOR", "1");
+        }
+        let ending = Running::start("script", &mut script, &site.logs()).wait(DEADLINE);
+        assert_eq!(ending.code, Some(exit::DONE), "{}{}", ending.stdout, ending.stderr);
+        ending.stdout
+    };
+    let (bar, cursor_up, green) = ("█", "\x1b[1A", "\x1b[32m");
+    let shown = on_terminal("r1", "xterm", false);
+    assert!(shown.contains(bar) && shown.contains(cursor_up) && shown.contains(green), "{shown}");
+    assert!(shown.contains("1 of 1 hosts joined"), "{shown}");
+    let shown = on_terminal("r2", "xterm", true);
+    assert!(shown.contains(bar) && !shown.contains(green), "{shown}");
+    let shown = on_terminal("r3", "dumb", false);
+    assert!(!shown.contains(bar) && !shown.contains('\x1b'), "{shown}");
+    assert!(shown.lines().any(|line| line.starts_with("fanfare: ") && line.contains(" pass ")));
+}
+
+#[test]
 fn a_flag_wins_over_the_environment_and_that_over_the_file() {
     let site = Site::new();
     let bundle = site.bundle("r1", Image::Tar).path;

@@ -54,6 +54,7 @@ pub(crate) const FANHOST: &[(&str, Stage)] = &[
     ("host_store_in_use", host_store_in_use),
     ("host_unknown_key", host_unknown_key),
     ("host_no_config", |site| daemon(site, &["--config", "/nonexistent/fanhost.toml"])),
+    ("host_no_keys", |site| fanhost(site, &["run", "--app", "shop", "--host", "a"])),
     ("host_no_app", |site| fanhost(site, &["run", "--insecure", "--host", "a"])),
 ];
 

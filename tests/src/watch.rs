@@ -115,13 +115,16 @@ impl std::fmt::Display for Fault {
 /// The label of the release behind `current`, read through one open directory.
 fn label_behind(current: &Path) -> Result<String, Fault> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = match rustix::fs::open(current, flags, Mode::empty()) {
-        Ok(directory) => directory,
+    let open = || rustix::fs::open(current, flags, Mode::empty());
+    let directory = match open() {
         Err(rustix::io::Errno::NOENT) if fs::symlink_metadata(current).is_err() => {
             return Err(Fault::Absent);
         }
-        Err(error) => return Err(Fault::Unreadable(current.to_owned(), error.into())),
-    };
+        // The link may have appeared for the first time between the two looks.
+        Err(rustix::io::Errno::NOENT) => open(),
+        opened => opened,
+    }
+    .map_err(|error| Fault::Unreadable(current.to_owned(), error.into()))?;
     let path = fs::read_link(format!("/proc/self/fd/{}", directory.as_raw_fd()))
         .unwrap_or_else(|_| current.to_owned());
     let read = |name: &str| {

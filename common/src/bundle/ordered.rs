@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 /// What a worker hands on: an item's number and result, or `None` when the worker panicked.
@@ -39,17 +39,18 @@ where
     let (permit, permits) = sync_channel(2 * threads + 2);
     let (job, jobs) = sync_channel(threads);
     let (done, results) = channel();
-    let jobs = Mutex::new(jobs);
+    let jobs = Arc::new(Mutex::new(jobs));
     thread::scope(|scope| {
-        // All ends are moved in, so that whoever stops first stops the others.
+        // Every end belongs to the threads that use it, so that whoever stops first stops the
+        // others: a queue whose readers are gone takes nothing more.
         let results = results;
         let permits = permits;
-        let jobs = &jobs;
         let new_worker = &new_worker;
         for _ in 0..threads {
-            let done = PanicNotice(done.clone());
-            scope.spawn(move || work(jobs, new_worker(), &done));
+            let (jobs, done) = (Arc::clone(&jobs), PanicNotice(done.clone()));
+            scope.spawn(move || work(&jobs, new_worker(), &done));
         }
+        drop(jobs);
         scope.spawn(move || feed(items, &permit, &job, &PanicNotice(done)));
         in_order(&results, &permits, &mut consume)
     })
@@ -185,6 +186,16 @@ mod tests {
         assert_eq!(map_in_order(THREADS, source, || Ok, |_: u32| Ok(())), Err(20));
         let consume = |item| failing(item).map(drop);
         assert_eq!(map_in_order(THREADS, items(1000), || Ok, consume), Err(20));
+    }
+
+    #[test]
+    fn an_early_end_never_leaves_the_source_waiting() {
+        // Method: many short runs in which the consumer gives up while every queue is full.
+        for round in 0..2000 {
+            let consume = |item| if item == round % 9 { Err(item) } else { Ok(()) };
+            let ended = map_in_order(THREADS, items(1000), || Ok, consume);
+            assert_eq!(ended, Err(round % 9));
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the daemon is to be: flags over environment over `/etc/fanfare/fanhost.toml` over defaults.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -45,6 +45,7 @@ pub fn resolve(
     config: &Config,
     machine_name: impl FnOnce() -> String,
 ) -> Result<Options, Complaint> {
+    check_insecure(args, config)?;
     let group = group(args, config)?;
     check_source(args.source, group)?;
     let store = store(&args.place, config);
@@ -56,9 +57,22 @@ pub fn resolve(
         store,
         host: named.map_or_else(|| host_of_machine(&machine_name()), Ok)?,
         once: args.once,
-        insecure: args.insecure || config.insecure.unwrap_or(false),
+        insecure: true,
         source: args.source,
     })
+}
+
+/// A daemon that believes no sender would wait for ever without a word.
+fn check_insecure(args: &RunArgs, config: &Config) -> Result<(), Complaint> {
+    if args.insecure || config.insecure.unwrap_or(false) {
+        return Ok(());
+    }
+    let line = format!(
+        "this version knows no keys yet, so no sender could be believed: give --insecure, or \
+         insecure = true in {}, if any sender on this network may change what this host serves",
+        config_path(args).display()
+    );
+    Err(Complaint::new(Exit::Configuration, line))
 }
 
 fn group(args: &RunArgs, config: &Config) -> Result<SocketAddr, Complaint> {
@@ -110,7 +124,22 @@ fn apps(args: &RunArgs, config: &Config, store: &Path) -> Result<Vec<AppConfig>,
             keep_image: settings.keep_image.unwrap_or(false),
         }
     });
-    Ok(apps.collect())
+    let apps: Vec<AppConfig> = apps.collect();
+    check_roots(&apps)?;
+    Ok(apps)
+}
+
+/// Two apps in one place would take `current` from each other.
+fn check_roots(apps: &[AppConfig]) -> Result<(), Complaint> {
+    let mut seen: BTreeMap<&Path, &AppName> = BTreeMap::new();
+    for app in apps {
+        if let Some(other) = seen.insert(&app.root, &app.app) {
+            let (name, root) = (&app.app, app.root.display());
+            let line = format!("[app.{other}] and [app.{name}] have the same root {root}");
+            return Err(Complaint::new(Exit::Configuration, line));
+        }
+    }
+    Ok(())
 }
 
 /// The machine's name as a host's name: what a name cannot have becomes `-`.
@@ -137,7 +166,8 @@ mod tests {
     use clap::Parser;
 
     fn resolved(arguments: &[&str], file: &str) -> Result<Options, Complaint> {
-        let cli = Cli::try_parse_from([&["fanhost", "run"], arguments].concat()).unwrap();
+        let line = [&["fanhost", "run", "--insecure"], arguments].concat();
+        let cli = Cli::try_parse_from(line).unwrap();
         let Verb::Run(args) = cli.verb else { panic!("run") };
         let config = Config::parse(file, Path::new("fanhost.toml")).unwrap();
         resolve(&args, &config, || "web-1.example".to_owned())
@@ -157,7 +187,7 @@ mod tests {
         let [shop] = &options.apps[..] else { panic!("one app") };
         assert_eq!(shop.root, Path::new("/var/lib/fanfare/shop/root"));
         assert_eq!((shop.keep, shop.keep_image), (3, false));
-        assert!(!options.insecure && !options.once);
+        assert!(options.insecure && !options.once);
     }
 
     #[test]
@@ -173,6 +203,28 @@ mod tests {
         let options = resolved(&["--store", "/elsewhere"], file).unwrap();
         assert_eq!(options.apps.len(), 2);
         assert_eq!(options.apps[0].root, Path::new("/elsewhere/blog/root"));
+    }
+
+    #[test]
+    fn a_host_that_could_believe_nobody_is_not_started() {
+        let start = |file: &str| {
+            let cli = Cli::try_parse_from(["fanhost", "run", "--app", "shop"]).unwrap();
+            let Verb::Run(args) = cli.verb else { panic!("run") };
+            let config = Config::parse(file, Path::new("fanhost.toml")).unwrap();
+            resolve(&args, &config, || "a".to_owned())
+        };
+        let complaint = start("insecure = false").unwrap_err();
+        assert_eq!(complaint.exit, Exit::Configuration);
+        assert!(complaint.to_string().contains("give --insecure, or insecure = true"));
+        assert!(start("insecure = true").is_ok());
+    }
+
+    #[test]
+    fn two_apps_in_one_place_are_refused() {
+        let file = "[app.blog]\nroot = \"/srv/www\"\n[app.shop]\nroot = \"/srv/www\"\n";
+        let (exit, line) = refused(&[], file);
+        assert_eq!(exit, Exit::Configuration);
+        assert_eq!(line, "[app.blog] and [app.shop] have the same root /srv/www");
     }
 
     #[test]

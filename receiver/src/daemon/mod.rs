@@ -354,6 +354,7 @@ impl Daemon<'_> {
             self.ended.push(id);
         }
         self.share_memory();
+        self.show_sessions();
         if self.members.is_empty() {
             // An idle host gives its memory back.
             self.spare = Vec::new();
@@ -382,12 +383,16 @@ impl Daemon<'_> {
         if now >= self.next_meter {
             self.next_meter = now + METER_INTERVAL;
             self.members.values_mut().for_each(Member::read_meters);
-            let sessions: Vec<SessionStatus> = self.members.values().map(Member::status).collect();
-            self.board.set_sessions(sessions);
+            self.show_sessions();
             self.board.set_drops(&self.drops);
             self.shown_drops = self.drops.total();
             self.store.take_complaints().iter().for_each(|line| warn!("{line}"));
         }
+    }
+
+    fn show_sessions(&self) {
+        let sessions: Vec<SessionStatus> = self.members.values().map(Member::status).collect();
+        self.board.set_sessions(sessions);
     }
 
     fn shut_down(&mut self, why: &str) -> Result<(), DaemonError> {

@@ -196,7 +196,7 @@ fn as_text(request: &Request, packed: &Packed, time: Duration) -> String {
     format!(
         "{}: {} {}, release {}\n\
          image    {}, {} ({} bytes), digest {}\n\
-         payload  {} in {} frames, {:.2} times smaller than the image\n\
+         payload  {} in {} frames{}\n\
          packed in {:.1} s\n",
         shown(&request.output),
         manifest.app,
@@ -208,7 +208,10 @@ fn as_text(request: &Request, packed: &Packed, time: Duration) -> String {
         image.digest,
         ByteSize(payload_bytes),
         preamble.plan.len(),
-        ratio(image.bytes, payload_bytes),
+        match payload_bytes {
+            0 => ": the image is nothing but zeros".into(),
+            _ => format!(", {:.2} times smaller than the image", ratio(image.bytes, payload_bytes)),
+        },
         time.as_secs_f64(),
     )
 }

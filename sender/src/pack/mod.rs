@@ -26,6 +26,9 @@ pub mod stage;
 pub mod tarball;
 pub mod tool;
 
+#[cfg(test)]
+mod tests;
+
 use std::fs::{File, Permissions};
 use std::io::BufWriter;
 use std::num::NonZeroUsize;

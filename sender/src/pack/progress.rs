@@ -65,11 +65,15 @@ impl Progress {
     /// A new stage, of which `total` bytes are expected.
     pub fn begin(&mut self, what: impl Into<String>, total: Option<u64>) {
         (self.what, self.done, self.total) = (what.into(), 0, total);
-        if let Shape::Bar(bar) = &mut self.shape {
-            bar.finish_and_clear();
-            *bar = new_bar(total);
-            bar.set_message(self.what.clone());
-            bar.enable_steady_tick(TICK);
+        match &mut self.shape {
+            Shape::Bar(bar) => {
+                bar.finish_and_clear();
+                *bar = new_bar(total);
+                bar.set_message(self.what.clone());
+                bar.enable_steady_tick(TICK);
+            }
+            Shape::Lines(last) => *last = Instant::now(),
+            Shape::Quiet => (),
         }
     }
 

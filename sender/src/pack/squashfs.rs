@@ -33,8 +33,10 @@ pub fn build(
     command
         .arg(directory)
         .args([IMAGE_PATH, "-noappend", "-no-progress", "-quiet", "-no-xattrs"])
-        .args(["-comp", "zstd", "-mkfs-time", "0", "-mem", "256M"])
-        .args(["-processors", &threads.to_string()]);
+        // Level 15, the default, takes three times as long for 3 % less.
+        .args(["-comp", "zstd", "-Xcompression-level", "9", "-mkfs-time", "0", "-mem", "256M"])
+        // Whether a file is marked sparse would depend on how the source's disk holds it.
+        .args(["-no-sparse", "-processors", &threads.to_string()]);
     if owner == Owner::Root {
         command.arg("-all-root");
     }

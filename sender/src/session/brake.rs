@@ -21,7 +21,9 @@ const LOSS_PPM_STEP: u32 = 15_000;
 pub enum RatePolicy {
     /// Exactly this, whatever the hosts say.
     Fixed(Bitrate),
-    /// At most this.
+    /// At most this, on the sender's own guess of what the network takes.
+    Guessed(Bitrate),
+    /// At most this, as the operator said.
     Ceiling(Bitrate),
 }
 
@@ -41,13 +43,14 @@ pub struct Brake {
 }
 
 impl Brake {
-    /// Starts at an eighth of a ceiling and doubles while the fleet is calm.
+    /// Starts at an eighth of a guess or at half of what the operator said, and doubles while the
+    /// fleet is calm.
     pub fn new(policy: RatePolicy) -> Self {
+        let slow = Bitrate::from_megabits(100);
         let rate = match policy {
             RatePolicy::Fixed(rate) => rate,
-            RatePolicy::Ceiling(ceiling) => {
-                ceiling.scaled(1, 8).max(Bitrate::from_megabits(100)).min(ceiling)
-            }
+            RatePolicy::Guessed(guess) => guess.scaled(1, 8).max(slow).min(guess),
+            RatePolicy::Ceiling(ceiling) => ceiling.scaled(1, 2).max(slow).min(ceiling),
         };
         Self {
             policy,
@@ -76,7 +79,10 @@ impl Brake {
 
     /// Judges the reports of the interval that ends at `now`; true when the rate changed.
     pub fn judge(&mut self, now: Timestamp) -> bool {
-        let RatePolicy::Ceiling(ceiling) = self.policy else { return false };
+        let ceiling = match self.policy {
+            RatePolicy::Fixed(_) => return false,
+            RatePolicy::Guessed(ceiling) | RatePolicy::Ceiling(ceiling) => ceiling,
+        };
         if self.losses.is_empty() || now.since(self.since) < INTERVAL {
             return false;
         }
@@ -138,14 +144,14 @@ mod tests {
 
     #[test]
     fn a_calm_fleet_is_at_the_ceiling_after_three_doublings() {
-        let mut brake = Brake::new(RatePolicy::Ceiling(CEILING));
+        let mut brake = Brake::new(RatePolicy::Guessed(CEILING));
         let rates: Vec<_> = (1..5).map(|s| judge(&mut brake, s, &[(0, 0); 8])).collect();
         assert_eq!(rates, [250, 500, 1000, 1000]);
     }
 
     #[test]
     fn steady_random_loss_does_not_collapse_the_rate() {
-        let mut brake = Brake::new(RatePolicy::Ceiling(CEILING));
+        let mut brake = Brake::new(RatePolicy::Guessed(CEILING));
         let rates: Vec<_> = (1..60).map(|s| judge(&mut brake, s, &[(50_000, 0); 8])).collect();
         assert_eq!(*rates.last().unwrap(), 1000, "{rates:?}");
         assert_eq!(*rates.iter().min().unwrap(), 87, "one trial cut, taken back");
@@ -153,7 +159,7 @@ mod tests {
 
     #[test]
     fn hosts_that_overrun_slow_the_stream_when_they_are_most_and_not_when_one() {
-        let mut brake = Brake::new(RatePolicy::Ceiling(CEILING));
+        let mut brake = Brake::new(RatePolicy::Guessed(CEILING));
         (1..5).for_each(|s| _ = judge(&mut brake, s, &[(0, 0); 8]));
         let mut one = [(0, 0); 8];
         one[3] = (200_000, 900);

@@ -22,13 +22,15 @@ const FLUSH_POLL_MIN: Duration = Duration::from_millis(50);
 /// Datagrams of one poll of the flush; the next goes on where it ended.
 const FLUSH_POLL_DATAGRAMS: usize = 16;
 /// Between two sweeps while symbols flow.
-const SWEEP_PASS: Duration = Duration::from_millis(250);
+const SWEEP_PASS: Duration = Duration::from_millis(100);
 /// Between two sweeps when nothing else goes on.
 const SWEEP_TAIL: Duration = Duration::from_millis(20);
 /// A host that takes symbols and completes no block for this long gets nowhere.
 const NO_PROGRESS_MAX: Duration = Duration::from_secs(5);
 /// The same for one whose disk is behind.
 const DISK_STALL_MAX: Duration = Duration::from_secs(30);
+/// Blocks that the flush repairs at a time.
+const REPAIR_BLOCKS: u64 = 16;
 /// The longest that verifying and staging may take.
 const STAGING_MAX: Duration = Duration::from_secs(600);
 /// ACTIVATE, STOP and CANCEL are repeated so often.
@@ -150,7 +152,7 @@ impl Session {
                     count => format!("; {count} of unknown speed counted as {LINK_UNKNOWN}"),
                 };
                 let line = format!("rate: at most {rate}, half of {whose}, {slower}{guess}");
-                (RatePolicy::Ceiling(rate), format!("{line} (--rate sets it)"))
+                (RatePolicy::Guessed(rate), format!("{line} (--rate sets it)"))
             }
         }
     }
@@ -264,13 +266,21 @@ impl Session {
                 HostPhase::Verifying | HostPhase::Received | HostPhase::Staging => STAGING_MAX,
                 _ => continue,
             };
+            // While symbols are under way to it the host may need as long as they take, twice.
             let is_owed = self.schedule.is_owing() && host.fault == Fault::None;
-            if host.is_present() && waited > limit && !is_owed {
+            let limit = if is_owed { limit.max(2 * self.repair_time()) } else { limit };
+            if host.is_present() && waited > limit {
                 let seconds = waited.as_secs();
                 let line = format!("no progress for {seconds} s while {:?}", host.phase);
                 self.roster.give_up(now, slot, Fault::Stopped, &line);
             }
         }
+    }
+
+    /// How long a full set of blocks under repair takes at the rate in force.
+    fn repair_time(&self) -> Duration {
+        let symbols = u64::from(self.geometry.block_symbols()) * REPAIR_BLOCKS;
+        self.pacer.rate().time_for(symbols * self.datagram_wire_bytes()).max(DISK_STALL_MAX)
     }
 
     /// What a host comes to under the policy without being told.
