@@ -42,6 +42,8 @@ impl Contestant for Uftp {
         };
         let mut settings: Vec<Setting> = [350, 250, 450, 600, 900, 150, 100].map(rate).to_vec();
         settings.push(Setting::new("-R -1 -b 1424", None));
+        // Where datagrams are lost, clients are given up otherwise.
+        settings.push(Setting::new("-R 250000 -b 1424 -s 50 -r 0.5:0.05", Some(250)));
         settings
     }
 
@@ -103,6 +105,8 @@ impl Contestant for Udpcast {
         let mut command = arena.lab().sender().command("udp-sender");
         command.args(["--nokbd", "--no-progress", "--interface", INTERFACE, "--full-duplex"]);
         command.args(["--nopointopoint", "--min-receivers", &arena.hosts().to_string()]);
+        // Without this a hello that is lost is never said again.
+        command.args(["--rexmit-hello-interval", "200"]);
         // A receiver that dies holds the others up for three minutes otherwise.
         command.args(["--retries-until-drop", "30"]);
         command.args(&setting.arguments).arg("--file").arg(arena.source());
