@@ -17,7 +17,7 @@ fn fanfare(arguments: &[&str], within: &Path) -> Command {
 }
 
 fn stderr_line(output: &Output) -> String {
-    let text = String::from_utf8(output.stderr.clone()).unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(text.lines().count(), 1, "{text}");
     text
 }
