@@ -240,7 +240,8 @@ impl Demo {
         let report = report?;
         self.interrupted.check()?;
         println!(
-            "sent     {} ({:.1} s; held to {RATE}, to be watched); {} of {} answers lost on the way\n",
+            "sent     {} ({:.1} s; held to {RATE}, to be watched); \
+             {} of {} answers lost on the way\n",
             ByteSize(report.wire.bytes),
             report.seconds,
             network.counts().lost,
