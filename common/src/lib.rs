@@ -18,6 +18,7 @@ pub mod drops;
 pub mod fec;
 pub mod geometry;
 pub mod grtt;
+pub mod guard;
 pub mod id;
 pub mod limits;
 pub mod net;

@@ -5,12 +5,12 @@
 use std::io;
 use std::thread;
 
+use common::net::StopFlag;
 use sd_notify::NotifyState;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
 
-use crate::daemon::Stop;
 use crate::exit::Exit;
 use crate::status::{self, StatusBoard};
 
@@ -19,7 +19,7 @@ use crate::status::{self, StatusBoard};
 ///
 /// # Errors
 /// When no thread or no signal handler can be had.
-pub fn start(stop: Stop, board: StatusBoard) -> io::Result<()> {
+pub fn start(stop: StopFlag, board: StatusBoard) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     // Registered before this returns: a signal that comes early is not lost.
     let signals = {
@@ -40,11 +40,11 @@ pub fn start(stop: Stop, board: StatusBoard) -> io::Result<()> {
     Ok(())
 }
 
-async fn heed(stop: Stop, mut terminate: Signal, mut interrupt: Signal) {
+async fn heed(stop: StopFlag, mut terminate: Signal, mut interrupt: Signal) {
     let name = next(&mut terminate, &mut interrupt).await;
     info!("{name}: ending");
     tell(&[NotifyState::Stopping]);
-    stop.stop();
+    stop.raise();
     next(&mut terminate, &mut interrupt).await;
     std::process::exit(i32::from(Exit::Interrupted.code()));
 }

@@ -12,7 +12,6 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod exit;
-pub mod guard;
 pub mod pipeline;
 pub mod releases;
 pub mod session;

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    receiver::guard::run(receiver::cli::run).into()
+    common::guard::run("fanhost", || receiver::cli::run().code()).into()
 }

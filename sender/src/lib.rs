@@ -11,7 +11,6 @@ pub mod cli;
 pub mod complaint;
 pub mod console;
 pub mod exit;
-pub mod guard;
 pub mod inspect;
 pub mod pack;
 pub mod progress;

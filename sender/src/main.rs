@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    sender::guard::run(sender::cli::run).into()
+    common::guard::run("fanfare", || sender::cli::run().code()).into()
 }

@@ -12,14 +12,14 @@ use common::bundle::{
 };
 use common::digest::Digest;
 use common::id::{ChunkIndex, ImageKind};
-use common::net::Network;
+use common::net::{Network, StopFlag};
 use common::units::Bitrate;
 use common::wire::Activation;
-use receiver::daemon::{self, DaemonError, Stop};
+use receiver::daemon::{self, DaemonError};
 use receiver::status::StatusBoard;
 use receiver::store::AppConfig;
 use sender::session::{Expect, Progress, Quorum};
-use sender::transfer::{Interrupt, Observer, RateOption, Report, SendError, SendOptions, send};
+use sender::transfer::{Observer, RateOption, Report, SendError, SendOptions, send};
 
 /// Bytes of a chunk in bundles made here; every other megabyte of the image is one frame.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -65,7 +65,7 @@ pub fn raw_bundle(path: &Path, app: &str, label: &str, image: &[u8]) {
 pub struct Host {
     /// Its store.
     pub store: PathBuf,
-    stop: Stop,
+    stop: StopFlag,
     thread: Option<JoinHandle<Result<(), DaemonError>>>,
 }
 
@@ -91,7 +91,7 @@ impl Host {
             insecure: true,
             source: None,
         };
-        let stop = Stop::new().expect("an event descriptor");
+        let stop = StopFlag::new().expect("an event descriptor");
         let raised = stop.clone();
         let board = StatusBoard::default();
         let thread = thread::spawn(move || daemon::run(&options, &network, &raised, &board));
@@ -100,14 +100,14 @@ impl Host {
 
     /// Ends the host and returns what it came to.
     pub fn stop(mut self) -> Result<(), DaemonError> {
-        self.stop.stop();
+        self.stop.raise();
         self.thread.take().expect("it ends once").join().expect("a host does not panic")
     }
 }
 
 impl Drop for Host {
     fn drop(&mut self) {
-        self.stop.stop();
+        self.stop.raise();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -152,6 +152,6 @@ pub fn options(bundle: &Path, group: SocketAddr, hosts: usize) -> SendOptions {
 /// # Errors
 /// As [`send`].
 pub fn run(options: &SendOptions, network: &dyn Network) -> Result<Report, SendError> {
-    let interrupt = Interrupt::new().expect("an event descriptor");
+    let interrupt = StopFlag::new().expect("an event descriptor");
     send(options, network, &interrupt, &mut Lines::default())
 }

@@ -15,8 +15,8 @@ use std::thread;
 use ::tests::lossy::{LossCounts, LossyNetwork};
 use anyhow::{Context, bail};
 use common::id::{AppName, HostName};
-use common::net::SystemNetwork;
-use receiver::daemon::{Options, Stop, run};
+use common::net::{StopFlag, SystemNetwork};
+use receiver::daemon::{Options, run};
 use receiver::status::StatusBoard;
 use receiver::store::AppConfig;
 use rustix::process::{Signal, set_parent_process_death_signal};
@@ -103,11 +103,11 @@ pub fn main(arguments: &[String]) -> ExitCode {
 
 fn be(args: &HostArgs) -> anyhow::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL)).context("cannot tie life to the demo's")?;
-    let stop = Stop::new()?;
+    let stop = StopFlag::new()?;
     let stopped = stop.clone();
     thread::spawn(move || {
         let _ = io::copy(&mut io::stdin(), &mut io::sink());
-        stopped.stop();
+        stopped.raise();
     });
     let probability = f64::from(args.loss_per_mille) / 1000.0;
     let network = LossyNetwork::new(SystemNetwork, probability, args.seed);

@@ -28,7 +28,7 @@ use anyhow::Context;
 use common::clock::{Clock, unix_seconds};
 use common::digest::Digest;
 use common::id::{AppName, ImageKind, Label};
-use common::net::SystemNetwork;
+use common::net::{StopFlag, SystemNetwork};
 use common::time::Timestamp;
 use common::units::{Bitrate, ByteSize};
 use common::wire::Activation;
@@ -39,7 +39,7 @@ use sender::pack::progress::Progress;
 use sender::pack::{Packed, Request, pack};
 use sender::progress::{Surroundings, display};
 use sender::session::{Expect, HostReport, HostState, Outcome, Quorum};
-use sender::transfer::{Interrupt, RateOption, Report, SendOptions, send};
+use sender::transfer::{RateOption, Report, SendOptions, send};
 
 use crate::interrupt::{INTERRUPTED, Interrupted, Leftovers, on_signals};
 use fleet::HostProcess;
@@ -68,7 +68,7 @@ struct Demo {
     directory: PathBuf,
     leftovers: Leftovers,
     interrupted: Interrupted,
-    interrupt: Interrupt,
+    interrupt: StopFlag,
     cancel: Cancel,
     clock: Clock,
     app: AppName,
@@ -103,10 +103,10 @@ pub fn main() -> ExitCode {
 
 impl Demo {
     fn prepare(clock: Clock, leftovers: &Leftovers) -> anyhow::Result<Self> {
-        let (interrupt, cancel) = (Interrupt::new()?, Cancel::default());
+        let (interrupt, cancel) = (StopFlag::new()?, Cancel::default());
         let (raised, cancelled) = (interrupt.clone(), cancel.clone());
         let interrupted = on_signals(leftovers, move || {
-            raised.interrupt();
+            raised.raise();
             cancelled.cancel();
         })?;
         let group = place::group(std::process::id());

@@ -23,4 +23,4 @@ pub use interface::{Family, Interface, InterfaceError};
 pub use interface::{default_interface, find_interface, interfaces};
 pub use link::{Link, LinkCounters, LinkOptions, Network};
 pub use socket::{SEND_WAIT_MAX, SystemLink, SystemNetwork};
-pub use wait::{Ready, WAIT_LINKS_MAX, Waker, wait};
+pub use wait::{Ready, StopFlag, WAIT_LINKS_MAX, Waker, wait};

@@ -6,6 +6,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
@@ -101,6 +102,46 @@ impl Waker {
 impl AsFd for Waker {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.event.as_fd()
+    }
+}
+
+/// Tells the thread of a running program's sockets to end, from a thread of signals. Clones are the
+/// same flag.
+#[derive(Debug, Clone)]
+pub struct StopFlag {
+    is_raised: Arc<AtomicBool>,
+    waker: Waker,
+}
+
+impl StopFlag {
+    /// Not raised.
+    ///
+    /// # Errors
+    /// The process has no descriptor left.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { is_raised: Arc::default(), waker: Waker::new()? })
+    }
+
+    /// Raises it, and ends the wait of whoever waits for its [`AsFd`].
+    pub fn raise(&self) {
+        self.is_raised.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Whether it is raised.
+    pub fn is_raised(&self) -> bool {
+        self.is_raised.load(Ordering::Acquire)
+    }
+
+    /// Takes the wake-ups that have come.
+    pub fn drain(&self) {
+        self.waker.drain();
+    }
+}
+
+impl AsFd for StopFlag {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.waker.as_fd()
     }
 }
 

@@ -9,11 +9,11 @@ pub mod settings;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use clap::Parser;
-use common::net::SystemNetwork;
+use common::net::{StopFlag, SystemNetwork};
 use tracing::level_filters::LevelFilter;
 
 use self::args::{Cli, RunArgs, StoreArgs, Verb};
-use crate::daemon::{self, Stop};
+use crate::daemon;
 use crate::exit::{Complaint, Exit};
 use crate::status::StatusBoard;
 use crate::store::Store;
@@ -41,7 +41,7 @@ fn run_daemon(args: &RunArgs) -> Result<(), Complaint> {
     let config = settings::load(&args.place)?;
     let options = settings::resolve(args, &config, machine_name)?;
     let machine = |error| Complaint::new(Exit::Resources, format!("cannot start: {error}"));
-    let stop = Stop::new().map_err(machine)?;
+    let stop = StopFlag::new().map_err(machine)?;
     let board = StatusBoard::default();
     control::start(stop.clone(), board.clone()).map_err(machine)?;
     daemon::run(&options, &SystemNetwork, &stop, &board)

@@ -14,7 +14,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::clock::Clock;
@@ -23,7 +22,7 @@ use common::drops::DropCounters;
 use common::id::{AppName, BootNonce, HostName, SessionId};
 use common::limits;
 use common::net::{
-    Family, Interface, InterfaceError, Link, LinkOptions, Network, RecvBatch, Waker,
+    Family, Interface, InterfaceError, Link, LinkOptions, Network, RecvBatch, StopFlag, Waker,
     default_interface, find_interface, wait,
 };
 use common::time::Timestamp;
@@ -95,33 +94,6 @@ pub enum DaemonError {
     Resources(io::Error),
 }
 
-/// Tells a running daemon to end.
-#[derive(Debug, Clone)]
-pub struct Stop {
-    is_raised: Arc<AtomicBool>,
-    waker: Waker,
-}
-
-impl Stop {
-    /// Not raised.
-    ///
-    /// # Errors
-    /// When the system gives no event descriptor.
-    pub fn new() -> io::Result<Self> {
-        Ok(Self { is_raised: Arc::default(), waker: Waker::new()? })
-    }
-
-    /// Raises it.
-    pub fn stop(&self) {
-        self.is_raised.store(true, Ordering::Release);
-        self.waker.wake();
-    }
-
-    fn is_raised(&self) -> bool {
-        self.is_raised.load(Ordering::Acquire)
-    }
-}
-
 /// The daemon's state, owned by its one thread.
 struct Daemon<'a> {
     options: &'a Options,
@@ -160,7 +132,7 @@ struct Daemon<'a> {
 pub fn run(
     options: &Options,
     network: &dyn Network,
-    stop: &Stop,
+    stop: &StopFlag,
     board: &StatusBoard,
 ) -> Result<(), DaemonError> {
     let family = Family::of(options.group.ip());
@@ -265,7 +237,7 @@ fn machine() -> u64 {
 }
 
 impl Daemon<'_> {
-    fn run(&mut self, stop: &Stop) -> Result<(), DaemonError> {
+    fn run(&mut self, stop: &StopFlag) -> Result<(), DaemonError> {
         loop {
             // 1. What came in, most urgent first: data, control, answers, the workers' reports.
             let has_data = self.receive_data()?;
@@ -294,17 +266,17 @@ impl Daemon<'_> {
         if is_idle { Timestamp::NEVER } else { self.next_meter }
     }
 
-    fn sleep(&self, stop: &Stop, time: Duration) -> Result<(), DaemonError> {
+    fn sleep(&self, stop: &StopFlag, time: Duration) -> Result<(), DaemonError> {
         if time.is_zero() {
             return Ok(());
         }
         let mut fds: Vec<BorrowedFd<'_>> =
-            vec![self.control.as_fd(), self.own.as_fd(), self.waker.as_fd(), stop.waker.as_fd()];
+            vec![self.control.as_fd(), self.own.as_fd(), self.waker.as_fd(), stop.as_fd()];
         fds.extend(self.members.values().map(|member| member.link.as_fd()));
         let time = time.min(limits::REJOIN_INTERVAL);
         wait(&fds, Some(time)).map_err(DaemonError::Network)?;
         self.waker.drain();
-        stop.waker.drain();
+        stop.drain();
         Ok(())
     }
 

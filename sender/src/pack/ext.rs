@@ -34,7 +34,7 @@ const ATTEMPTS_MAX: u32 = 5;
 /// Makes the image of `directory`, which holds exactly what `tree` lists, in `image`.
 ///
 /// # Errors
-/// When mke2fs or debugfs is missing or fails, or the operator interrupts.
+/// When mke2fs or debugfs (both of e2fsprogs) is missing or fails, or the operator interrupts.
 pub fn build(
     kind: ImageKind,
     tree: &Tree,
@@ -43,21 +43,37 @@ pub fn build(
     image: &File,
     cancel: &Cancel,
 ) -> Result<(), PackError> {
-    let mke2fs = Tool { name: "mke2fs", package: "e2fsprogs", kind };
-    let mut size = Size::estimate(tree);
-    for attempt in 1.. {
-        image.set_len(0).map_err(PackError::Machine)?;
-        let mut command = mke2fs.command(image)?;
-        arguments(&mut command, kind, &size, directory);
-        match mke2fs.run(&mut command, cancel)? {
-            Ok(()) => break,
-            Err(said) if is_too_small(&said) && attempt < ATTEMPTS_MAX => size.grow(),
-            Err(said) => return Err(mke2fs.failed(said)),
-        }
-    }
+    populate(kind, Size::estimate(tree), directory, image, cancel)?;
     remove_lost_and_found(kind, image, cancel)?;
     let root = &tree.entries[0].facts;
-    patch(image, root, owner).map_err(|reason| mke2fs.failed(Said(reason)))
+    patch(image, root, owner).map_err(|reason| mke2fs(kind).failed(Said(reason)))
+}
+
+fn mke2fs(kind: ImageKind) -> Tool {
+    Tool { name: "mke2fs", package: "e2fsprogs", kind }
+}
+
+/// Makes the filesystem, larger if `size` turns out too small.
+fn populate(
+    kind: ImageKind,
+    size: Size,
+    directory: &Path,
+    image: &File,
+    cancel: &Cancel,
+) -> Result<(), PackError> {
+    let tool = mke2fs(kind);
+    let mut size = size;
+    for attempt in 1.. {
+        image.set_len(0).map_err(PackError::Machine)?;
+        let mut command = tool.command(image)?;
+        arguments(&mut command, kind, &size, directory);
+        match tool.run(&mut command, cancel)? {
+            Ok(()) => break,
+            Err(said) if is_too_small(&said) && attempt < ATTEMPTS_MAX => size.grow(),
+            Err(said) => return Err(tool.failed(said)),
+        }
+    }
+    Ok(())
 }
 
 fn arguments(command: &mut Command, kind: ImageKind, size: &Size, directory: &Path) {
@@ -159,5 +175,25 @@ mod tests {
         assert_eq!(file_blocks(12 * 4096 + 1), 14, "one indirect block");
         assert_eq!(file_blocks((12 + 1024) * 4096), 1037);
         assert!(file_blocks((12 + 1024 + 1) * 4096) >= 1037 + 3, "and a doubly indirect one");
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "makes a real tree")]
+    fn a_filesystem_that_turns_out_too_small_is_made_larger() {
+        let source = tempfile::tempdir().unwrap();
+        std::fs::write(source.path().join("file"), vec![1; 1 << 20]).unwrap();
+        let image = tempfile::tempfile().unwrap();
+        let size = Size { inodes: 16, blocks: 200 };
+        let made = populate(ImageKind::Ext2, size, source.path(), &image, &Cancel::default());
+        match made {
+            Err(PackError::ToolMissing { .. }) => {
+                assert!(std::env::var_os("CI").is_none(), "mke2fs is needed in CI");
+                eprintln!("SKIPPED: needs mke2fs");
+            }
+            made => {
+                made.unwrap();
+                assert!(image.metadata().unwrap().len() > 256 * BLOCK_BYTES);
+            }
+        }
     }
 }

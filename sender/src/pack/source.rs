@@ -152,7 +152,10 @@ fn open_directory(
         return Err(PackError::Usage(line));
     }
     progress.begin(format!("reading {}", wanted.source.display()), None);
-    let tree = Tree::scan(wanted.source, wanted.excludes, cancel)?;
+    // A link to the directory is followed here, once: tools would pack the link.
+    let root = wanted.source.canonicalize();
+    let root = root.map_err(|error| PackError::source(wanted.source, error))?;
+    let tree = Tree::scan(&root, wanted.excludes, cancel)?;
     tree.warnings.iter().for_each(|warning| progress.warn(warning));
     if kind == ImageKind::Tar {
         return open_tree_as_tar(tree, wanted, cancel);
@@ -182,7 +185,7 @@ fn build(
         .is_filtered
         .then(|| Staged::new(tree, wanted.temporary, keep_owner, cancel))
         .transpose()?;
-    let directory = staged.as_ref().map_or(wanted.source, Staged::root);
+    let directory = staged.as_ref().map_or(tree.root.as_path(), Staged::root);
     match kind {
         ImageKind::Erofs => erofs::build(tree, directory, wanted.owner, &image, cancel)?,
         ImageKind::Squashfs => {

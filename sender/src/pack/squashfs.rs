@@ -33,7 +33,8 @@ pub fn build(
     command
         .arg(directory)
         .args([IMAGE_PATH, "-noappend", "-no-progress", "-quiet", "-no-xattrs"])
-        // Level 15, the default, takes three times as long for 3 % less.
+        // Level 15, the default, takes seven times as long for 5 % less (wordpress: 3.8 s, 10.7 MB
+        // against 0.5 s, 11.2 MB).
         .args(["-comp", "zstd", "-Xcompression-level", "9", "-mkfs-time", "0", "-mem", "256M"])
         // Whether a file is marked sparse would depend on how the source's disk holds it.
         .args(["-no-sparse", "-processors", &threads.to_string()]);

@@ -279,6 +279,17 @@ fn what_is_left_out_leaves_no_trace_in_the_image() {
 }
 
 #[test]
+fn a_link_to_the_source_packs_what_it_points_to() {
+    let site = Site::new();
+    make_tree(&site.path("tree"), |_| ());
+    symlink("tree", site.path("link")).unwrap();
+    for kind in TREE_KINDS.into_iter().filter(|kind| has_maker(*kind)) {
+        let direct = site.bytes(&site.request("tree", Some(kind)));
+        assert!(direct == site.bytes(&site.request("link", Some(kind))), "{kind}");
+    }
+}
+
+#[test]
 fn an_ext2_image_that_needs_more_inodes_than_blocks_is_made() {
     if !has_maker(ImageKind::Ext2) {
         return;

@@ -12,7 +12,7 @@ pub mod signals;
 
 use common::bundle::BundleFile;
 use common::limits::SYMBOL_FRAMING_BYTES;
-use common::net::Network;
+use common::net::{Network, StopFlag};
 use common::units::ByteSize;
 
 use self::args::{ProgressArg, SendArgs};
@@ -21,7 +21,7 @@ use crate::console::Console;
 use crate::exit::Exit;
 use crate::progress::{self, Style};
 use crate::summary;
-use crate::transfer::{self, Interrupt, Observer, Plan, Report, SendError, SendOptions};
+use crate::transfer::{self, Observer, Plan, Report, SendError, SendOptions};
 
 /// Carries out the command line.
 ///
@@ -56,10 +56,10 @@ fn transfer(
     notice: &str,
 ) -> Result<Report, Complaint> {
     let machine = |error| Complaint::new(Exit::Resources, format!("cannot start: {error}"));
-    let interrupt = Interrupt::new().map_err(machine)?;
+    let interrupt = StopFlag::new().map_err(machine)?;
     let (raised, told) = (interrupt.clone(), console.clone());
     let on_first = move || {
-        raised.interrupt();
+        raised.raise();
         told.say("interrupted: telling the hosts to stop; once more to leave at once");
     };
     signals::watch(on_first).map_err(machine)?;

@@ -12,13 +12,13 @@ use common::clock::Clock;
 use common::geometry::Geometry;
 use common::id::{BlockIndex, SessionId};
 use common::limits::TRAIN_SYMBOLS_MAX;
-use common::net::{Family, Link, LinkOptions, Network, RecvBatch, Waker, wait};
+use common::net::{Family, Link, LinkOptions, Network, RecvBatch, StopFlag, Waker, wait};
 use common::time::Timestamp;
 use common::wire::{Kind, Message, Seal, SymbolHeader};
 use std::os::fd::AsFd;
 
 use super::prepare::{Prepared, Preparers, Symbols};
-use super::{Interrupt, Observer, Plan, SendError, SendOptions};
+use super::{Observer, Plan, SendError, SendOptions};
 use crate::session::{Channel, Config, HostReport, Outcome, Output, Phase, Session, WireReport};
 
 /// How often the observer is told.
@@ -87,7 +87,7 @@ struct Driver<'a> {
     outbound: Vec<u8>,
     batch: RecvBatch,
     waker: Waker,
-    interrupt: &'a Interrupt,
+    interrupt: &'a StopFlag,
     is_interrupted: bool,
     has_complained: bool,
     observer: &'a mut dyn Observer,
@@ -104,7 +104,7 @@ pub fn run(
     config: Config,
     links: Links,
     bundle: Arc<BundleFile>,
-    interrupt: &Interrupt,
+    interrupt: &StopFlag,
     observer: &mut dyn Observer,
 ) -> Result<(Outcome, Vec<HostReport>, WireReport), SendError> {
     let geometry = config.announce.geometry;
@@ -308,11 +308,11 @@ impl Driver<'_> {
             self.links.own.as_fd(),
             self.links.control.as_fd(),
             self.waker.as_fd(),
-            self.interrupt.waker.as_fd(),
+            self.interrupt.as_fd(),
         ];
         wait(&fds, Some(time)).map_err(SendError::Network)?;
         self.waker.drain();
-        self.interrupt.waker.drain();
+        self.interrupt.drain();
         Ok(())
     }
 

@@ -11,7 +11,6 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::bundle::{BundleError, BundleFile};
@@ -19,7 +18,7 @@ use common::geometry::{Geometry, GeometryError, PreambleLengths};
 use common::id::{AppName, FrameIndex, Label, ReleaseId, SessionId};
 use common::limits;
 use common::net::{
-    Family, Interface, InterfaceError, Network, Waker, default_interface, find_interface,
+    Family, Interface, InterfaceError, Network, StopFlag, default_interface, find_interface,
 };
 use common::units::Bitrate;
 use common::wire::{Activation, Announce, Seal, SenderFacts, SenderStage, SessionTimers, VERSION};
@@ -150,33 +149,6 @@ pub trait Observer {
     fn progress(&mut self, elapsed: Duration, progress: &Progress);
 }
 
-/// Tells a running transfer that the operator interrupts.
-#[derive(Debug, Clone)]
-pub struct Interrupt {
-    is_raised: Arc<AtomicBool>,
-    waker: Waker,
-}
-
-impl Interrupt {
-    /// Not raised.
-    ///
-    /// # Errors
-    /// When the system gives no event descriptor.
-    pub fn new() -> io::Result<Self> {
-        Ok(Self { is_raised: Arc::default(), waker: Waker::new()? })
-    }
-
-    /// Raises it; the transfer tells the hosts and ends.
-    pub fn interrupt(&self) {
-        self.is_raised.store(true, Ordering::Release);
-        self.waker.wake();
-    }
-
-    pub(crate) fn is_raised(&self) -> bool {
-        self.is_raised.load(Ordering::Acquire)
-    }
-}
-
 /// Opens the bundle and works out what would be sent and how.
 ///
 /// # Errors
@@ -225,7 +197,7 @@ fn symbol_bytes(mtu: u32) -> u16 {
 pub fn send(
     options: &SendOptions,
     network: &dyn Network,
-    interrupt: &Interrupt,
+    interrupt: &StopFlag,
     observer: &mut dyn Observer,
 ) -> Result<Report, SendError> {
     let clock = common::clock::Clock::start();

@@ -8,29 +8,30 @@ use std::io::Write;
 use std::panic::{PanicHookInfo, UnwindSafe, catch_unwind, set_hook};
 use std::thread;
 
-use crate::exit::Exit;
+/// The exit code of our own fault.
+const INTERNAL: u8 = 1;
 
-/// Runs `body`, the whole program, under this rule.
-pub fn run(body: impl FnOnce() -> Exit + UnwindSafe) -> Exit {
+/// Runs `body`, the whole program called `program`, under this rule; returns its exit code.
+pub fn run(program: &'static str, body: impl FnOnce() -> u8 + UnwindSafe) -> u8 {
     let caller = thread::current().id();
     set_hook(Box::new(move |panic| {
         // What cannot be told on standard error cannot be told at all.
-        let _ = std::io::stderr().write_all(line(panic).as_bytes());
+        let _ = std::io::stderr().write_all(line(program, panic).as_bytes());
         if thread::current().id() != caller {
-            std::process::exit(i32::from(Exit::Internal.code()));
+            std::process::exit(INTERNAL.into());
         }
     }));
-    catch_unwind(body).unwrap_or(Exit::Internal)
+    catch_unwind(body).unwrap_or(INTERNAL)
 }
 
-fn line(panic: &PanicHookInfo<'_>) -> String {
+fn line(program: &str, panic: &PanicHookInfo<'_>) -> String {
     let payload = panic.payload();
     let literal = payload.downcast_ref::<&str>().copied();
     let said = literal.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     let said = said.unwrap_or("no reason given").replace('\n', ", ");
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
     let version = env!("CARGO_PKG_VERSION");
-    format!("fanhost: our own fault, please report it: {said} ({place}, version {version})\n")
+    format!("{program}: our own fault, please report it: {said} ({place}, version {version})\n")
 }
 
 #[cfg(test)]
@@ -45,15 +46,15 @@ mod tests {
     #[test]
     fn a_program_that_panics() {
         let Some(who) = std::env::var_os(WHO) else { return };
-        let exit = run(move || match who == "caller" {
+        let code = run("fanfare", move || match who == "caller" {
             true => panic!("an invariant\nin words"),
             false => {
                 let worker = thread::Builder::new().spawn(|| panic!("a worker's invariant"));
                 let _ = worker.expect("a thread can be had").join();
-                Exit::Done
+                0
             }
         });
-        std::process::exit(i32::from(exit.code()));
+        std::process::exit(code.into());
     }
 
     fn child(who: &str) -> Output {
@@ -70,7 +71,7 @@ mod tests {
             let output = child(who);
             assert_eq!(output.status.code(), Some(1), "{who}");
             let stderr = String::from_utf8_lossy(&output.stderr);
-            let line = stderr.lines().find(|line| line.starts_with("fanhost: our own fault"));
+            let line = stderr.lines().find(|line| line.starts_with("fanfare: our own fault"));
             assert!(line.is_some_and(|line| line.contains(said)), "{who}: {stderr}");
         }
     }
