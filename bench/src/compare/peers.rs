@@ -43,7 +43,7 @@ impl Contestant for Uftp {
         let mut settings: Vec<Setting> = [350, 250, 450, 600, 900, 150, 100].map(rate).to_vec();
         settings.push(Setting::new("-R -1 -b 1424", None));
         // Where datagrams are lost, clients are given up otherwise.
-        settings.push(Setting::new("-R 250000 -b 1424 -s 50 -r 0.5:0.05", Some(250)));
+        settings.push(Setting::new("-R 250000 -b 1424 -s 50 -r 0.5:0.05:15", Some(250)));
         settings
     }
 
