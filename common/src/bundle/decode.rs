@@ -29,7 +29,7 @@ pub enum FrameError {
     Reserved,
 }
 
-/// Checks and decodes one frame into `out`, which is emptied first; a frame of gaps leaves it
+/// Checks and decodes one frame into `out`, instead of what was there; a frame of gaps leaves it
 /// empty.
 ///
 /// # Errors
@@ -40,19 +40,50 @@ pub fn decode_frame(
     chunks: &ChunkTable,
     out: &mut Vec<u8>,
 ) -> Result<(), FrameError> {
-    out.clear();
     if sent.len() != frame.bytes as usize || Digest::of(sent) != frame.digest {
         return Err(FrameError::Digest);
     }
     let inside = chunks.range(frame.first_chunk, frame.chunk_count).ok_or(FrameError::Chunks)?;
     match frame.kind {
-        FrameKind::Zero if inside.iter().all(Chunk::is_zero) => return Ok(()),
+        FrameKind::Zero if inside.iter().all(Chunk::is_zero) => {
+            out.clear();
+            return Ok(());
+        }
         FrameKind::Zero => return Err(FrameError::Chunks),
-        FrameKind::Stored => out.extend_from_slice(sent),
+        FrameKind::Stored => {
+            out.clear();
+            out.extend_from_slice(sent);
+        }
         FrameKind::Zstd => decompress(sent, raw_bytes(inside)?, out)?,
         FrameKind::ZstdPrefix => return Err(FrameError::Reserved),
     }
     check_chunks(frame.first_chunk, inside, out)
+}
+
+/// The verified raw bytes of a frame: those that were sent where it is stored, else decoded into
+/// `memory`; none for a frame of gaps.
+///
+/// A stored frame's bytes all lie in its chunks, whose digests are checked here. Its own digest would
+/// say the same once more.
+///
+/// # Errors
+/// As [`decode_frame`].
+pub fn verified_frame<'a>(
+    frame: &Frame,
+    sent: &'a [u8],
+    chunks: &ChunkTable,
+    memory: &'a mut Vec<u8>,
+) -> Result<&'a [u8], FrameError> {
+    if frame.kind != FrameKind::Stored {
+        decode_frame(frame, sent, chunks, memory)?;
+        return Ok(memory);
+    }
+    if sent.len() != frame.bytes as usize {
+        return Err(FrameError::Digest);
+    }
+    let inside = chunks.range(frame.first_chunk, frame.chunk_count).ok_or(FrameError::Chunks)?;
+    check_chunks(frame.first_chunk, inside, sent)?;
+    Ok(sent)
 }
 
 /// Raw length of the chunks, which a table that tiles keeps within the limit of a frame.
@@ -63,6 +94,7 @@ fn raw_bytes(inside: &[Chunk]) -> Result<usize, FrameError> {
 }
 
 fn decompress(sent: &[u8], raw_bytes: usize, out: &mut Vec<u8>) -> Result<(), FrameError> {
+    // Zeroes what it grows by, not the whole: `out` holds the last frame, of about the same length.
     out.resize(raw_bytes, 0);
     match zstd::bulk::decompress_to_buffer(sent, out.as_mut_slice()) {
         Ok(written) if written == raw_bytes => Ok(()),
@@ -98,6 +130,20 @@ mod tests {
     fn frame(kind: FrameKind, sent: &[u8], chunk_count: u32) -> Frame {
         let bytes = u32::try_from(sent.len()).unwrap();
         Frame { kind, bytes, digest: Digest::of(sent), first_chunk: ChunkIndex(0), chunk_count }
+    }
+
+    #[test]
+    fn a_stored_frame_is_verified_by_its_chunks_alone() {
+        let table = chunks(&[b"one", b"two"]);
+        let stored = frame(FrameKind::Stored, b"onetwo", 2);
+        let memory = &mut Vec::new();
+        assert_eq!(verified_frame(&stored, b"onetwo", &table, memory), Ok(&b"onetwo"[..]));
+        for wrong in [&b"oneTwo"[..], b"onetw", b"onetwoo", b""] {
+            assert!(verified_frame(&stored, wrong, &table, memory).is_err(), "{wrong:?}");
+        }
+        let zstd = zstd::bulk::compress(b"onetwo", 3).unwrap();
+        let packed = frame(FrameKind::Zstd, &zstd, 2);
+        assert_eq!(verified_frame(&packed, &zstd, &table, memory), Ok(&b"onetwo"[..]));
     }
 
     #[test]

@@ -23,7 +23,12 @@ struct Fragment {
 pub struct Fragments {
     frames: BTreeMap<u32, Fragment>,
     held_bytes: usize,
+    /// Memory of a joined frame, for the next one: its bytes are overwritten, not zeroed.
+    spare: Vec<Vec<u8>>,
 }
+
+/// Spare buffers kept.
+const SPARE_MAX: usize = 2;
 
 /// What adding a piece led to.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,7 +51,9 @@ impl Fragments {
     ) -> Joined {
         let fragment = self.frames.entry(frame.0).or_insert_with(|| {
             self.held_bytes += frame_bytes;
-            Fragment { bytes: vec![0; frame_bytes], missing: frame_bytes, pieces: Vec::new() }
+            let mut bytes = self.spare.pop().unwrap_or_default();
+            bytes.resize(frame_bytes, 0);
+            Fragment { bytes, missing: frame_bytes, pieces: Vec::new() }
         });
         // A block that was thrown away as a whole brings the same piece again.
         if !fragment.pieces.contains(&(block, offset)) {
@@ -60,6 +67,13 @@ impl Fragments {
             return Joined::Complete(whole.bytes, blocks);
         }
         Joined::Waiting(self.shrink(frame.0))
+    }
+
+    /// Takes a joined frame's memory back.
+    pub fn recycle(&mut self, bytes: Vec<u8>) {
+        if self.spare.len() < SPARE_MAX {
+            self.spare.push(bytes);
+        }
     }
 
     fn remove(&mut self, frame: u32) -> Option<Fragment> {

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use common::bundle::{Preamble, decode_frame};
+use common::bundle::{Preamble, verified_frame};
 use common::fec::Decoder;
 use common::geometry::Space;
 use common::id::{BlockIndex, FrameIndex};
@@ -116,7 +116,9 @@ impl Worker {
             .add(index, length, block, offset, piece);
         match joined {
             Joined::Complete(sent, blocks) => {
-                self.take_frame(work, preamble, index, &sent, &blocks)
+                let result = self.take_frame(work, preamble, index, &sent, &blocks);
+                work.fragments.lock().unwrap_or_else(PoisonError::into_inner).recycle(sent);
+                result
             }
             Joined::Waiting(lost) => {
                 lost.into_iter().for_each(|block| work.tell(StoreEvent::Spoiled(block)));
@@ -134,13 +136,13 @@ impl Worker {
         blocks: &[BlockIndex],
     ) -> Result<(), Trouble> {
         let frame = preamble.plan.frame(index).expect("an index below the plan's length");
-        if decode_frame(frame, sent, &preamble.chunks, &mut self.raw).is_err() {
+        let Ok(raw) = verified_frame(frame, sent, &preamble.chunks, &mut self.raw) else {
             return Err(Trouble::Spoiled(blocks.to_vec()));
-        }
+        };
         let partial = work.partial.read().unwrap_or_else(PoisonError::into_inner);
         // A finished image has no partial any more: the frame was a repeat.
         let Some(partial) = partial.as_ref() else { return Ok(()) };
-        partial.write_frame(index, &self.raw).map_err(|error| {
+        partial.write_frame(index, raw).map_err(|error| {
             let (fault, detail) = (error.fault(), error.to_string());
             work.tell(StoreEvent::Failed { fault, detail });
             Trouble::Store
