@@ -90,14 +90,14 @@ impl Asking {
         (self.poll, self.echo)
     }
 
-    /// What the host would have to ask for, lowest blocks first.
-    pub fn wants(&mut self, blocks: &Blocks) -> Vec<(BlockIndex, u32)> {
+    /// What the host would have to ask for of the blocks below `end`, lowest first.
+    pub fn wants(&mut self, blocks: &Blocks, end: u32) -> Vec<(BlockIndex, u32)> {
         self.polled.retain(|block| !blocks.is_done(BlockIndex(*block)));
         let want = |block: &u32| {
             let block = BlockIndex(*block);
             blocks.want_beyond_announced(block).map(|want| (block, want))
         };
-        self.polled.iter().filter_map(want).take(NEED_BLOCKS_MAX).collect()
+        self.polled.range(..end).filter_map(want).take(NEED_BLOCKS_MAX).collect()
     }
 
     /// Draws the wait before asking for `wants`; the needier, the earlier.
@@ -135,7 +135,11 @@ mod tests {
         }
         blocks.learn(BlockIndex(1), 10, 20);
         blocks.held(BlockIndex(2));
-        assert_eq!(asking.wants(&blocks), [(BlockIndex(0), 10)], "1 is announced, 2 is held");
+        assert_eq!(
+            asking.wants(&blocks, u32::MAX),
+            [(BlockIndex(0), 10)],
+            "1 is announced, 2 is held"
+        );
     }
 
     #[test]
@@ -145,7 +149,7 @@ mod tests {
         assert!(!asking.on_window(&geometry, &mut blocks, BlockIndex(1)), "the first has no past");
         assert!(asking.on_window(&geometry, &mut blocks, BlockIndex(2)));
         assert!(!asking.on_window(&geometry, &mut blocks, BlockIndex(3)));
-        let wants = asking.wants(&blocks);
+        let wants = asking.wants(&blocks, u32::MAX);
         assert_eq!(wants, [(BlockIndex(0), 22), (BlockIndex(1), 10)], "12 of block 0 were sent");
     }
 }

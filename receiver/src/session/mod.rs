@@ -219,6 +219,8 @@ pub struct Session {
     slot_time: Duration,
     group_size: u32,
     has_data: bool,
+    /// Whether it is known which frames are held: until then nothing of the payload is asked for.
+    knows_held: bool,
     fault: Fault,
     detail: String,
     drops: DropCounters,
@@ -255,6 +257,7 @@ impl Session {
             geometry,
             activation: announce.activation,
             stage: announce.stage,
+            knows_held: !facts.holds_partial,
             facts,
             phase: HostPhase::Joined,
             slot: None,
@@ -456,6 +459,7 @@ impl Session {
         match event {
             StoreEvent::Prepared { held, held_blocks } => {
                 held_blocks.into_iter().for_each(|block| self.blocks.held(block));
+                self.knows_held = true;
                 self.offer(now, held);
             }
             StoreEvent::Consumed(block) => self.blocks.consumed(block),
@@ -521,7 +525,7 @@ impl Session {
         if self.slot.is_none() || self.timers.is_armed(TimerName::Backoff) || !self.is_asking() {
             return;
         }
-        let wants = self.asking.wants(&self.blocks);
+        let wants = self.wants();
         if !wants.is_empty() {
             let (asking, geometry) = (&self.asking, &self.geometry);
             let wait = asking.draw_wait(&mut self.rng, geometry, &self.blocks, &wants);
@@ -529,12 +533,18 @@ impl Session {
         }
     }
 
+    fn wants(&mut self) -> Vec<(BlockIndex, u32)> {
+        let preamble = self.geometry.space_blocks(Space::Preamble);
+        let end = if self.knows_held { u32::MAX } else { preamble.end };
+        self.asking.wants(&self.blocks, end)
+    }
+
     fn is_asking(&self) -> bool {
         matches!(self.phase, HostPhase::Joined | HostPhase::Receiving)
     }
 
     fn send_need(&mut self, now: Timestamp) {
-        let wants = self.asking.wants(&self.blocks);
+        let wants = self.wants();
         let (Some(slot), false, true) = (self.slot, wants.is_empty(), self.is_asking()) else {
             return; // Somebody else has asked for enough.
         };

@@ -19,6 +19,8 @@ pub const PROACTIVE_SYMBOLS: u32 = 8;
 pub const MARGIN_SYMBOLS: u32 = 2;
 /// Blocks that may be prepared at a time; at the default sizes 56 × 1.8 MB = 101 MB.
 pub const PREPARED_BLOCKS_MAX: usize = 56;
+/// Preamble blocks that every poll of the pass names.
+const PREAMBLE_POLLED: usize = 8;
 /// Blocks under repair that share the stream with the window.
 const REPAIRS_OPEN_MAX: usize = 8;
 
@@ -60,6 +62,8 @@ pub struct Schedule {
     blocks: Vec<Block>,
     /// Windows that the running pass has still to open.
     windows: Range<u32>,
+    /// Blocks below this have had, or have, their turn; nothing is owed of the others yet.
+    begun: u32,
     /// The window being sent.
     current: Option<u32>,
     /// Blocks of the current window below their first target.
@@ -95,6 +99,7 @@ impl Schedule {
             geometry,
             blocks: vec![Block::default(); geometry.block_count() as usize],
             windows: 0..0,
+            begun: 0,
             current: None,
             in_window: BTreeSet::new(),
             owed: BTreeSet::new(),
@@ -112,6 +117,7 @@ impl Schedule {
     /// Begins the pass through `space`; `is_skipped` says which blocks every host holds.
     pub fn begin(&mut self, space: Space, is_skipped: impl Fn(BlockIndex) -> bool) {
         let blocks = self.geometry.space_blocks(space);
+        self.begun = blocks.end;
         for index in blocks.clone() {
             let block = BlockIndex(index);
             let k = u32::from(self.geometry.source_symbols_of(block));
@@ -277,7 +283,8 @@ impl Schedule {
     /// A host would have `block` with `want` transmissions.
     pub fn need(&mut self, block: BlockIndex, want: u32) -> Answer {
         let Some(known) = self.blocks.get_mut(block.0 as usize) else { return Answer::Ignored };
-        if self.windows.contains(&self.geometry.window_of(block)) {
+        let is_future = self.windows.contains(&self.geometry.window_of(block));
+        if is_future || block.0 >= self.begun {
             return Answer::Ignored;
         }
         let k = u32::from(self.geometry.source_symbols_of(block));
@@ -334,7 +341,8 @@ impl Schedule {
         let recent = self.geometry.window(window.saturating_sub(2)).start;
         let recent = recent..self.geometry.window(window).end;
         let preamble = self.geometry.space_blocks(Space::Preamble);
-        let mut scope: BTreeSet<u32> = preamble.take(8).filter(|i| *i < recent.end).collect();
+        let mut scope: BTreeSet<u32> =
+            preamble.take(PREAMBLE_POLLED).filter(|i| *i < recent.end).collect();
         scope.extend(recent.rev().take(max - scope.len()));
         for index in self.repaired.iter().rev() {
             if scope.len() >= max {
@@ -343,6 +351,12 @@ impl Schedule {
             scope.insert(*index);
         }
         scope.into_iter().map(|index| self.count(index)).collect()
+    }
+
+    /// The first preamble blocks, for hosts that have just come.
+    pub fn preamble_scope(&self) -> Vec<BlockCount> {
+        let preamble = self.geometry.space_blocks(Space::Preamble);
+        preamble.take(PREAMBLE_POLLED).map(|index| self.count(index)).collect()
     }
 
     /// `max` blocks from `from` on, for the polls of the flush; then the preamble's first.
@@ -439,6 +453,18 @@ mod tests {
             sent += train.len();
         }
         assert_eq!(sent, 72 + 2 - 40);
+    }
+
+    #[test]
+    fn nothing_is_owed_of_a_space_that_has_not_begun() {
+        let geometry = Geometry::new(64, 32, 8, 2, 64 * 40, 64 * 32 * 6).unwrap();
+        let mut schedule = Schedule::new(geometry);
+        schedule.begin(Space::Preamble, |_| false);
+        run_window(&mut schedule);
+        assert_eq!(schedule.need(BlockIndex(0), 50), Answer::Raised(24));
+        assert_eq!(schedule.need(BlockIndex(2), 32), Answer::Ignored);
+        let payload = schedule.preamble_scope().iter().all(|count| count.block.0 < 2);
+        assert!(payload && !schedule.preamble_scope().is_empty());
     }
 
     // PROTOCOL 6.7: a want is cut to what could still be of use.

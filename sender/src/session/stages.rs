@@ -184,7 +184,7 @@ impl Session {
             self.timers.arm(TimerName::PreambleQuiet, polled_at + self.preamble_wait());
         } else if self.is_waiting_for_have() && waited < HAVE_WAIT_MAX {
             self.timers.arm(TimerName::PreambleQuiet, now + SWEEP_TAIL);
-            self.send_poll(now, self.schedule.flush_scope(0, super::POLL_BLOCKS), None);
+            self.send_poll(now, self.schedule.preamble_scope(), None);
         } else {
             self.begin_pass(now);
         }
@@ -241,7 +241,14 @@ impl Session {
         if !ranges.is_empty() {
             let sweep = Sweep { id: self.next_sweep, slot: SLOT, ranges };
             self.next_sweep = self.next_sweep.wrapping_add(1);
-            self.send_poll(now, Vec::new(), Some(sweep));
+            // A host that has just come learns at once how to ask for the preamble.
+            let has_newcomer = self
+                .roster
+                .hosts()
+                .iter()
+                .any(|host| host.is_present() && host.phase == HostPhase::Joined);
+            let scope = if has_newcomer { self.schedule.preamble_scope() } else { Vec::new() };
+            self.send_poll(now, scope, Some(sweep));
         }
         self.give_up_stuck(now);
         if self.brake.judge(now) {

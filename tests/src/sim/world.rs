@@ -416,7 +416,9 @@ impl World {
                 }
                 false => prepared(&geometry, host.setup.held_frames),
             };
-            self.push(now + Duration::from_millis(1), Event::Store(index, nonce, event));
+            // Claims of a partial image are hashed again before they are offered.
+            let rehash = if host.setup.held_frames > 0 { 100 } else { 1 };
+            self.push(now + Duration::from_millis(rehash), Event::Store(index, nonce, event));
         } else if host.is_prepared && !host.has_staged && session.blocks().are_all_done() {
             host.has_staged = true;
             self.push(now + STAGING, Event::Store(index, nonce, StoreEvent::ImageDurable));
