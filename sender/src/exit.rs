@@ -88,6 +88,7 @@ impl SendError {
             Self::Interface(_) | Self::Address { .. } => Exit::Network,
             Self::Network(error) => Exit::of_socket(error),
             Self::Geometry(_) | Self::Insecure => Exit::Usage,
+            Self::Expired(_) => Exit::Refused,
         }
     }
 }

@@ -63,6 +63,54 @@ fn mistakes_are_one_line_with_their_code() {
 }
 
 #[test]
+fn an_output_that_is_a_device_is_left_alone_and_a_link_is_followed() {
+    let site = tempfile::tempdir().unwrap();
+    fs::write(site.path().join("file"), "some words").unwrap();
+    let pack = |output: &str| {
+        let pack = ["pack", "file", "--app", "shop", "--release", "v1", "-q", "-o", output];
+        fanfare(&pack, site.path()).output().unwrap()
+    };
+    let pipe = site.path().join("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+    let output = pack("pipe");
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(stderr_line(&output).contains("is no regular file"));
+    assert!(!pipe.is_file());
+    fs::write(site.path().join("target"), "").unwrap();
+    std::os::unix::fs::symlink("target", site.path().join("link")).unwrap();
+    assert!(pack("link").status.success());
+    assert!(site.path().join("link").is_symlink());
+    assert!(fs::metadata(site.path().join("target")).unwrap().len() > 100);
+}
+
+#[test]
+fn an_expired_bundle_is_not_sent() {
+    let site = tempfile::tempdir().unwrap();
+    fs::write(site.path().join("file"), "some words").unwrap();
+    let pack = ["pack", "file", "--app", "shop", "--release", "v1", "-q", "-o", "x.fan"];
+    let times = ["--created", "1700000000", "--expires", "1h"];
+    let packed = fanfare(&[&pack[..], &times[..]].concat(), site.path()).output().unwrap();
+    assert!(packed.status.success(), "{packed:?}");
+    let send = ["send", "x.fan", "--expect", "1", "--interface", "lo", "--insecure"];
+    let output = fanfare(&send, site.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(5), "{output:?}");
+    assert!(stderr_line(&output).contains("has expired"));
+}
+
+#[test]
+fn an_archive_cut_short_is_not_taken_as_raw_by_itself() {
+    let site = tempfile::tempdir().unwrap();
+    let whole = zstd::encode_all(&b"a tar, or so it says".repeat(9000)[..], 3).unwrap();
+    fs::write(site.path().join("a.tar.zst"), &whole[..whole.len() / 2]).unwrap();
+    let pack = ["pack", "a.tar.zst", "--app", "shop", "--release", "v1", "-q", "-o", "x.fan"];
+    let output = fanfare(&pack, site.path()).output().unwrap();
+    assert!(!output.status.success());
+    assert!(stderr_line(&output).contains("cut short"));
+    let raw = [&pack[..], &["--image", "raw"]].concat();
+    assert!(fanfare(&raw, site.path()).output().unwrap().status.success());
+}
+
+#[test]
 fn an_interrupt_leaves_nothing_behind() {
     let site = tempfile::tempdir().unwrap();
     let raw = fs::File::create(site.path().join("raw")).unwrap();

@@ -176,6 +176,9 @@ impl Pipeline {
             .spawn(move || install::run(&store, &installed, &queue, task.holds_image))?;
         if task.holds_release {
             self.outbox.send(Report::Event(work.session, StoreEvent::Staged));
+            if self.store.is_current(&work.app, &work.release) {
+                self.outbox.send(Report::Event(work.session, StoreEvent::Switched));
+            }
         }
         Ok(work)
     }

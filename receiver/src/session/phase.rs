@@ -43,7 +43,8 @@ pub const fn after(phase: HostPhase, step: Step) -> Option<HostPhase> {
         (Joined | Receiving | Verifying, Step::ImageDurable) => Some(Staging),
         (Joined | Staging, Step::Staged) => Some(Staged),
         (Staged, Step::Switch) => Some(Activating),
-        (Activating, Step::Switched) => Some(Active),
+        // A host that joined with the release as its current one has nothing left to switch.
+        (Staged | Activating, Step::Switched) => Some(Active),
         (Active | Failed, Step::GaveUp) => None,
         (_, Step::GaveUp) => Some(Failed),
         _ => None,

@@ -90,7 +90,7 @@ impl App {
     ) -> Result<(), StoreError> {
         state.admits(manifest.epoch, manifest.sequence, id).map_err(|reason| {
             let line = format!(
-                "{} {}: {reason}; sign it again with a newer sequence, or use fanhost rollback",
+                "{} {}: {reason}; pack it again with a higher --sequence",
                 self.config.app, manifest.label
             );
             StoreError::new(Fault::SequenceOld, line)

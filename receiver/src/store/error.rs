@@ -49,7 +49,8 @@ impl StoreError {
                 Self::new(fault, format!("cannot {step}: {}", explain(&error, fault)))
             }
             StepError::Refused(refusal) => {
-                Self::new(Fault::UnpackRefused, format!("refused to {step}: {refusal}"))
+                // The cause comes first: paths are long, and STATUS carries 200 bytes.
+                Self::new(Fault::UnpackRefused, format!("{refusal}; refused to {step}"))
             }
             StepError::Mount(reason) => {
                 Self::new(Fault::MountFailed, format!("cannot {step}: {reason}"))

@@ -157,10 +157,18 @@ impl Store {
         is_staged().unwrap_or(false)
     }
 
+    /// Whether `current` is the release.
+    pub fn is_current(&self, app: &AppName, release: &ReleaseId) -> bool {
+        self.releases().is_ok_and(|all| {
+            all.iter().any(|facts| facts.is_current && facts.app == *app && facts.id == *release)
+        })
+    }
+
     /// Refuses what could not be staged here, before a byte of it is received.
     ///
     /// # Errors
-    /// When the release is older than one accepted, its kind cannot be staged, or space is short.
+    /// When the release is older than one accepted or expired, its kind cannot be staged, `current`
+    /// cannot be switched, or space is short.
     pub fn check(&self, app: &AppName, preamble: &Preamble) -> Result<(), StoreError> {
         let app = self.app(app)?;
         let manifest = &preamble.manifest;
@@ -169,6 +177,12 @@ impl Store {
             return Err(StoreError::new(Fault::Internal, line));
         }
         app.admit(&app.lock(), manifest, &preamble.release())?;
+        if manifest.expires.is_some_and(|expires| expires <= common::clock::unix_seconds()) {
+            let line = format!("{} {} has expired: pack it again", manifest.app, manifest.label);
+            return Err(StoreError::new(Fault::VerifyFailed, line));
+        }
+        // A switch that cannot be made is said before anybody switches.
+        app::read_current(&app.layout)?;
         if !self.capabilities.kinds.contains(&manifest.image.kind) {
             let reason = self.capabilities.complaints.join("; ");
             let line =

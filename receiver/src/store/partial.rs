@@ -384,7 +384,7 @@ fn open_journal(
 }
 
 /// Opens an unfinished image that nobody else in any process is receiving.
-fn open_alone(part: &Path) -> Result<File, StoreError> {
+pub(super) fn open_alone(part: &Path) -> Result<File, StoreError> {
     let file = OpenOptions::new().read(true).write(true).open(part);
     let file = file.map_err(|error| StoreError::of_read(part.display(), &error))?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {

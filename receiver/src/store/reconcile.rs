@@ -185,7 +185,7 @@ fn file_name(path: &Path) -> std::borrow::Cow<'_, str> {
 }
 
 /// The entries of a directory in a fixed order.
-fn list(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
+pub(super) fn list(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let read = || std::fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect();
     let entries: std::io::Result<Vec<PathBuf>> = read();
     let mut entries = entries.map_err(|error| StoreError::of_read(directory.display(), &error))?;

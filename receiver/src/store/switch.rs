@@ -10,7 +10,8 @@ use common::wire::Fault;
 use super::app::{App, Known, read_current};
 use super::error::StoreError;
 use super::layout::Layout;
-use super::partial::clean;
+use super::partial::{clean, open_alone};
+use super::reconcile::list;
 use super::state::AppState;
 use super::step::Step;
 
@@ -107,7 +108,25 @@ impl App {
             errors.extend(self.retire(known, is_shared).err());
         }
         errors.extend(self.remove_archives(&left, &state).err());
+        errors.extend(self.remove_dead_partials().err());
         errors.iter().map(StoreError::to_string).collect()
+    }
+
+    /// Unfinished images that no session has open, but for the one written last: it may yet be
+    /// finished, and the others belong to releases from before it.
+    fn remove_dead_partials(&self) -> Result<(), StoreError> {
+        let mut parts: Vec<_> = list(&self.layout.incoming())?
+            .into_iter()
+            .filter(|path| path.extension().is_some_and(|extension| extension == "part"))
+            .filter_map(|path| Some((path.metadata().ok()?.modified().ok()?, path)))
+            .collect();
+        parts.sort();
+        parts.pop();
+        for (_, path) in parts.into_iter().filter(|(_, path)| open_alone(path).is_ok()) {
+            self.apply(Step::Remove { path: path.with_extension("journal") })?;
+            self.apply(Step::Remove { path })?;
+        }
+        Ok(())
     }
 
     /// Archives of releases that are or were current: their trees are what is used.

@@ -101,7 +101,8 @@ pub fn pack(
     cancel: &Cancel,
     progress: &mut Progress,
 ) -> Result<Packed, PackError> {
-    let directory = output_directory(&request.output)?;
+    let output = real_output(&request.output)?;
+    let directory = output_directory(&output)?;
     let temporary = request.temporary.as_deref().unwrap_or(directory);
     check_places(request, directory, temporary)?;
     let wanted = Wanted {
@@ -126,7 +127,7 @@ pub fn pack(
     file.as_file().sync_all().map_err(unwritable)?;
     let file_bytes = file.as_file().metadata().map_err(unwritable)?.len();
     cancel.check()?;
-    file.persist(&request.output).map_err(|error| unwritable(error.error))?;
+    file.persist(&output).map_err(|error| unwritable(error.error))?;
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(unwritable)?;
     Ok(Packed { preamble, file_bytes })
 }
@@ -205,6 +206,18 @@ fn output_directory(output: &Path) -> Result<&Path, PackError> {
 }
 
 /// What is written must not lie in what is read: it would be packed, and change the source.
+/// Where the bundle goes: what a link leads to. A device or a pipe would be replaced by a file.
+fn real_output(output: &Path) -> Result<PathBuf, PackError> {
+    match output.canonicalize() {
+        Ok(real) if real.is_file() => Ok(real),
+        Ok(_) => {
+            let line = format!("-o {} is no regular file: name one", output.display());
+            Err(PackError::Usage(line))
+        }
+        Err(_) => Ok(output.to_owned()),
+    }
+}
+
 fn check_places(request: &Request, output: &Path, temporary: &Path) -> Result<(), PackError> {
     let real = |path: &Path| {
         path.canonicalize().map_err(|error| match error.kind() {

@@ -291,6 +291,11 @@ fn open_compressed(
     let probe = decoder(file.try_clone().map_err(unreadable)?, compression).map_err(unreadable)?;
     let is_readable = probe.take(HEAD_BYTES as u64).read_to_end(&mut inside).is_ok();
     file.rewind().map_err(unreadable)?;
+    if !is_readable && wanted.kind.is_none() {
+        let line =
+            "what is compressed in it is damaged or cut short; --image raw takes it as it is";
+        return Err(unreadable(io::Error::other(line)));
+    }
     if !is_readable || content_of(&inside) != Content::Image(ImageKind::Tar) {
         let kind = kind_of(Content::Other, wanted.kind, &source)?;
         return open_plain(file, kind, &source, guard);

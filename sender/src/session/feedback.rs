@@ -17,6 +17,9 @@ use super::roster::Admission;
 use super::schedule::Answer;
 use super::{ADVERTISE_DELAY, Output, Session, TimerName};
 
+/// Unexpected hosts that are told of by name.
+const UNEXPECTED_TOLD_MAX: usize = 20;
+
 impl Session {
     /// A message of this session from a host, authenticated.
     pub fn handle_feedback(&mut self, now: Timestamp, from: SocketAddr, message: &Message) {
@@ -35,6 +38,9 @@ impl Session {
     fn on_join(&mut self, now: Timestamp, from: SocketAddr, join: &Join) {
         self.observe_rtt(now, join.echo_us, join.held);
         let refusal = self.refusal(join);
+        if refusal == Some(JoinVerdict::NotExpected) {
+            self.tell_unexpected(from, join);
+        }
         let admission = match refusal {
             Some(verdict) => Admission { verdict, slot: Slot(0), is_new: false },
             None => self.roster.join(now, from, join),
@@ -45,6 +51,15 @@ impl Session {
         if admission.is_new {
             self.consider_gathering(now);
             self.evaluate(now);
+        }
+    }
+
+    /// Names a host that is not on the list, each once and no more than a screenful.
+    fn tell_unexpected(&mut self, from: SocketAddr, join: &Join) {
+        if self.unexpected.len() < UNEXPECTED_TOLD_MAX && self.unexpected.insert(join.host.clone())
+        {
+            let line = format!("{} at {from} joins but is not expected", join.host);
+            self.outputs.push_back(Output::Notice(line));
         }
     }
 

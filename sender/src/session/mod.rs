@@ -14,13 +14,13 @@ mod schedule;
 mod skip;
 mod stages;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use common::geometry::{Geometry, Space};
 use common::grtt::GroupRtt;
-use common::id::{BlockIndex, SessionId};
+use common::id::{BlockIndex, HostName, SessionId};
 use common::pacer::Pacer;
 use common::time::Timestamp;
 use common::timer_names;
@@ -187,6 +187,7 @@ pub struct Session {
     activation: stages::Activation,
     outcome: Option<Outcome>,
     goodbyes: u32,
+    unexpected: BTreeSet<HostName>,
     needs: u64,
     wire_bytes: u64,
     first_symbol_at: Option<Timestamp>,
@@ -225,6 +226,7 @@ impl Session {
             activation: stages::Activation::default(),
             outcome: None,
             goodbyes: 0,
+            unexpected: BTreeSet::new(),
             needs: 0,
             wire_bytes: 0,
             first_symbol_at: None,

@@ -149,7 +149,7 @@ impl Session {
                 let rate = slower.scaled(1, 2);
                 let guess = match unknown + usize::from(link.is_none()) {
                     0 => String::new(),
-                    count => format!("; {count} of unknown speed counted as {LINK_UNKNOWN}"),
+                    count => format!("; links of unknown speed ({count}) count as {LINK_UNKNOWN}"),
                 };
                 let line = format!("rate: at most {rate}, half of {whose}, {slower}{guess}");
                 (RatePolicy::Guessed(rate), format!("{line} (--rate sets it)"))

@@ -132,6 +132,9 @@ pub enum SendError {
     /// The symbol size does not fit.
     #[error("{0}; choose --symbol-bytes as a multiple of 64 that fits the interface's MTU")]
     Geometry(#[from] GeometryError),
+    /// Hosts would refuse it.
+    #[error("{0} has expired, hosts refuse it: pack it again with a later --expires")]
+    Expired(PathBuf),
     /// There are no keys yet, and the operator did not ask to do without.
     #[error("there are no keys: --insecure sends in the clear, and hosts must run with it, too")]
     Insecure,
@@ -158,6 +161,10 @@ pub fn plan(options: &SendOptions) -> Result<(BundleFile, Plan), SendError> {
         return Err(SendError::Insecure);
     }
     let bundle = BundleFile::open(&options.bundle)?;
+    let expires = bundle.preamble().manifest.expires;
+    if expires.is_some_and(|expires| expires <= common::clock::unix_seconds()) {
+        return Err(SendError::Expired(options.bundle.clone()));
+    }
     let interface = choose_interface(options)?;
     let symbol_bytes = options.symbol_bytes.unwrap_or_else(|| symbol_bytes(interface.mtu));
     let (preamble_bytes, _) = bundle.preamble_bytes();

@@ -69,7 +69,7 @@ fn an_older_release_is_refused_everywhere_but_by_the_administrator() {
     let error = store.check(&shop(), &old.preamble).unwrap_err();
     assert_eq!(error.fault(), Fault::SequenceOld);
     let line = "shop v3: sequence 3 is older than 4, accepted before; \
-        sign it again with a newer sequence, or use fanhost rollback";
+        pack it again with a higher --sequence";
     assert_eq!(error.to_string(), line);
     assert_eq!(store.stage_held(&shop(), &old.preamble).unwrap_err().fault(), Fault::SequenceOld);
     assert_eq!(store.activate(&shop(), old.id()).unwrap_err().fault(), Fault::SequenceOld);
