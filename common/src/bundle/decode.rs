@@ -63,8 +63,8 @@ pub fn decode_frame(
 /// The verified raw bytes of a frame: those that were sent where it is stored, else decoded into
 /// `memory`; none for a frame of gaps.
 ///
-/// A stored frame's bytes all lie in its chunks, whose digests are checked here. Its own digest would
-/// say the same once more.
+/// A stored frame's bytes all lie in its chunks, whose digests are checked here. Its own digest
+/// would say the same once more.
 ///
 /// # Errors
 /// As [`decode_frame`].
