@@ -117,7 +117,7 @@ impl Member {
                 let (fault, detail) = self.session.fault();
                 warn!("{app} {label}: failed ({}): {}", fault.as_str(), escaped(detail));
             }
-            _ => debug!("{app} {label}: {phase:?}"),
+            _ => debug!("{app} {label}: {phase}"),
         }
     }
 
@@ -138,7 +138,7 @@ impl Member {
             label: self.label.to_string(),
             release: self.session.release().to_string(),
             session: self.session.id().to_string(),
-            phase: format!("{:?}", self.session.phase()).to_lowercase(),
+            phase: self.session.phase().to_string(),
             blocks_done: self.session.blocks().done(),
             blocks_total: self.session.blocks().total(),
             received,
@@ -158,7 +158,7 @@ impl Member {
             Some(Ending::Stopped) if phase == HostPhase::Active => {
                 debug!("{app} {label}: session over");
             }
-            Some(Ending::Stopped) => info!("{app} {label}: session over while {phase:?}"),
+            Some(Ending::Stopped) => info!("{app} {label}: session over while {phase}"),
             Some(Ending::Cancelled) => info!("{app} {label}: cancelled by the sender"),
             Some(Ending::SenderLost) => {
                 warn!("{app} {label}: the sender is silent; what was received is kept");

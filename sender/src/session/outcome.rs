@@ -57,7 +57,7 @@ impl Session {
                 (HostState::Failed, Fault::NameCollision, line)
             }
             (None, true) if !host.is_active() => {
-                let line = format!("silent since it was {:?}", host.phase).to_lowercase();
+                let line = format!("silent since it was {}", host.phase);
                 (HostState::Lost, host.fault, line)
             }
             _ => {

@@ -278,7 +278,7 @@ impl Session {
             let limit = if is_owed { limit.max(2 * self.repair_time()) } else { limit };
             if host.is_present() && waited > limit {
                 let seconds = waited.as_secs();
-                let line = format!("no progress for {seconds} s while {:?}", host.phase);
+                let line = format!("no progress for {seconds} s while {}", host.phase);
                 self.roster.give_up(now, slot, Fault::Stopped, &line);
             }
         }
