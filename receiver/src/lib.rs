@@ -4,8 +4,8 @@
 //! * [`pipeline`]: from symbols to a verified image, on worker threads;
 //! * [`store`]: images, releases and `current` on disk;
 //! * [`daemon`]: sockets and sessions of `fanhost run`; [`control`]: its signals and status socket;
-//! * [`cli`], [`config`]: what an administrator gives; [`status`], [`releases`], [`exit`],
-//!   [`guard`]: what one sees.
+//! * [`cli`], [`config`]: what an administrator gives; [`status`], [`releases`], [`exit`]: what
+//!   one sees.
 
 pub mod cli;
 pub mod config;

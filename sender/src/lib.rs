@@ -3,7 +3,7 @@
 //! * [`cli`]: the verbs; [`send`]: the arguments of `fanfare send` and its course;
 //! * [`transfer`]: one bundle over real sockets; [`session`]: the protocol, pure;
 //! * [`progress`]: how it goes; [`summary`]: how it ended; [`console`]: where both are shown;
-//! * [`complaint`], [`exit`], [`guard`]: what stands in the last line, and the code with it.
+//! * [`complaint`], [`exit`]: what stands in the last line, and the code with it.
 //!
 //! Invariant: nothing here imports the receiver; what both need lies in `common`.
 

@@ -26,7 +26,9 @@ const SWEEP_PASS: Duration = Duration::from_millis(100);
 /// Between two sweeps when nothing else goes on.
 const SWEEP_TAIL: Duration = Duration::from_millis(20);
 /// A host that takes symbols and completes no block for this long gets nowhere.
-const NO_PROGRESS_MAX: Duration = Duration::from_secs(5);
+const NO_PROGRESS_MAX: Duration = Duration::from_secs(15);
+/// The same for one that says what keeps it.
+const FAULTY_MAX: Duration = Duration::from_secs(5);
 /// The same for one whose disk is behind.
 const DISK_STALL_MAX: Duration = Duration::from_secs(30);
 /// Blocks that the flush repairs at a time.
@@ -269,6 +271,7 @@ impl Session {
             let waited = now.since(host.progress_at);
             let limit = match host.phase {
                 HostPhase::Joined | HostPhase::Receiving if host.backlog_kib > 0 => DISK_STALL_MAX,
+                HostPhase::Joined | HostPhase::Receiving if host.fault != Fault::None => FAULTY_MAX,
                 HostPhase::Joined | HostPhase::Receiving => NO_PROGRESS_MAX,
                 HostPhase::Verifying | HostPhase::Received | HostPhase::Staging => STAGING_MAX,
                 _ => continue,
