@@ -100,14 +100,17 @@ impl Brake {
     fn next_rate(&mut self, ceiling: Bitrate, loss_ppm: u32, is_overrun: bool) -> Bitrate {
         let floor = ceiling.scaled(1, 20).max(Bitrate::from_megabits(1)).min(ceiling);
         if is_overrun {
-            // Most hosts' own buffers overflow: that is never weather.
+            // Most hosts' own buffers overflow: that is never weather. What they took is what they
+            // can take; a little less lets the buffers empty.
             self.is_climbing = false;
             self.trial = None;
-            return self.rate.scaled(7, 10).max(floor);
+            let taken_ppm = u64::from(1_000_000 - loss_ppm.min(700_000));
+            return self.rate.scaled(taken_ppm * 9 / 10, 1_000_000).max(floor);
         }
         if let Some((cause_ppm, rate)) = self.trial.take() {
             if loss_ppm * 4 > cause_ppm * 3 {
                 self.baseline_ppm = loss_ppm;
+                self.is_climbing = true;
                 return rate;
             }
         } else if loss_ppm > self.baseline_ppm + LOSS_PPM_STEP {
@@ -120,7 +123,8 @@ impl Brake {
         }
         let raised = match self.is_climbing {
             true => self.rate.scaled(2, 1),
-            false => Bitrate::from_bits(self.rate.as_bits() + ceiling.as_bits() / 20),
+            // By shares of itself: a ceiling far above what hosts take is no step to go by.
+            false => self.rate.scaled(103, 100),
         };
         raised.min(ceiling)
     }
@@ -164,8 +168,8 @@ mod tests {
         let mut one = [(0, 0); 8];
         one[3] = (200_000, 900);
         assert_eq!(judge(&mut brake, 6, &one), 1000);
-        assert_eq!(judge(&mut brake, 7, &[(200_000, 900); 8]), 700);
-        assert_eq!(judge(&mut brake, 8, &[(0, 0); 8]), 750);
+        assert_eq!(judge(&mut brake, 7, &[(200_000, 900); 8]), 720, "nine tenths of what arrived");
+        assert_eq!(judge(&mut brake, 8, &[(0, 0); 8]), 741);
     }
 
     #[test]
