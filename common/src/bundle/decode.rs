@@ -60,30 +60,20 @@ pub fn decode_frame(
     check_chunks(frame.first_chunk, inside, out)
 }
 
-/// The verified raw bytes of a frame: those that were sent where it is stored, else decoded into
-/// `memory`; none for a frame of gaps.
+/// Checks that `raw` is the `count` chunks from `first` on.
 ///
-/// A stored frame's bytes all lie in its chunks, whose digests are checked here. Its own digest
-/// would say the same once more.
+/// The bytes of a stored frame all lie in its chunks: with these its own digest would say the same
+/// once more.
 ///
 /// # Errors
-/// As [`decode_frame`].
-pub fn verified_frame<'a>(
-    frame: &Frame,
-    sent: &'a [u8],
+/// When the table has no such chunks, or the bytes are not theirs.
+pub fn verify_chunks(
     chunks: &ChunkTable,
-    memory: &'a mut Vec<u8>,
-) -> Result<&'a [u8], FrameError> {
-    if frame.kind != FrameKind::Stored {
-        decode_frame(frame, sent, chunks, memory)?;
-        return Ok(memory);
-    }
-    if sent.len() != frame.bytes as usize {
-        return Err(FrameError::Digest);
-    }
-    let inside = chunks.range(frame.first_chunk, frame.chunk_count).ok_or(FrameError::Chunks)?;
-    check_chunks(frame.first_chunk, inside, sent)?;
-    Ok(sent)
+    first: ChunkIndex,
+    count: u32,
+    raw: &[u8],
+) -> Result<(), FrameError> {
+    check_chunks(first, chunks.range(first, count).ok_or(FrameError::Chunks)?, raw)
 }
 
 /// Raw length of the chunks, which a table that tiles keeps within the limit of a frame.
@@ -133,17 +123,15 @@ mod tests {
     }
 
     #[test]
-    fn a_stored_frame_is_verified_by_its_chunks_alone() {
-        let table = chunks(&[b"one", b"two"]);
-        let stored = frame(FrameKind::Stored, b"onetwo", 2);
-        let memory = &mut Vec::new();
-        assert_eq!(verified_frame(&stored, b"onetwo", &table, memory), Ok(&b"onetwo"[..]));
+    fn the_bytes_of_a_stored_frame_are_verified_chunk_by_chunk() {
+        let table = chunks(&[b"one", b"two", b"six"]);
+        assert_eq!(verify_chunks(&table, ChunkIndex(0), 2, b"onetwo"), Ok(()));
+        assert_eq!(verify_chunks(&table, ChunkIndex(2), 1, b"six"), Ok(()));
         for wrong in [&b"oneTwo"[..], b"onetw", b"onetwoo", b""] {
-            assert!(verified_frame(&stored, wrong, &table, memory).is_err(), "{wrong:?}");
+            assert!(verify_chunks(&table, ChunkIndex(0), 2, wrong).is_err(), "{wrong:?}");
         }
-        let zstd = zstd::bulk::compress(b"onetwo", 3).unwrap();
-        let packed = frame(FrameKind::Zstd, &zstd, 2);
-        assert_eq!(verified_frame(&packed, &zstd, &table, memory), Ok(&b"onetwo"[..]));
+        let beyond = verify_chunks(&table, ChunkIndex(2), 2, b"sixsix");
+        assert_eq!(beyond, Err(FrameError::Chunks));
     }
 
     #[test]

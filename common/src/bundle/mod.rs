@@ -21,7 +21,7 @@ pub mod verify;
 pub mod writer;
 
 pub use chunks::{Chunk, ChunkTable, TableError};
-pub use decode::{FrameError, decode_frame, verified_frame};
+pub use decode::{FrameError, decode_frame, verify_chunks};
 pub use file::{BundleError, BundleFault, BundleFile};
 pub use frames::{Frame, FrameKind, FrameTable};
 pub use manifest::{ImageFacts, Manifest, ManifestError, TableFacts, UnpackLimits, release_id};

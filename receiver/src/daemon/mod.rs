@@ -43,6 +43,11 @@ const METER_INTERVAL: Duration = Duration::from_millis(200);
 const REJOIN_RETRY: Duration = Duration::from_secs(5);
 /// Receive buffer of a data group: 130 ms at 1 Gbit/s.
 const DATA_BUFFER_BYTES: usize = 16 << 20;
+/// After fewer datagrams than this the next are let gather: a stream of trains would else wake this
+/// thread for each one, which took a tenth of a host's processor time.
+const GATHER_BELOW: usize = 256;
+/// For so long: 40 datagrams at 1 Gbit/s, 3 % of the buffer at 10 Gbit/s.
+const GATHER_TIME: Duration = Duration::from_micros(500);
 /// Receive buffer for announces and answers.
 const CONTROL_BUFFER_BYTES: usize = 1 << 20;
 /// Share of the symbol memory that fragments of frames may take.
@@ -240,8 +245,8 @@ impl Daemon<'_> {
     fn run(&mut self, stop: &StopFlag) -> Result<(), DaemonError> {
         loop {
             // 1. What came in, most urgent first: data, control, answers, the workers' reports.
-            let has_data = self.receive_data()?;
-            let has_input = has_data | self.receive_control()? | self.receive_own()?;
+            let data = self.receive_data()?;
+            let has_input = (data > 0) | self.receive_control()? | self.receive_own()?;
             let has_reports = self.take_reports();
             // 2. Time, and what the sessions want done.
             let now = self.clock.now();
@@ -254,7 +259,9 @@ impl Daemon<'_> {
                 return self.shut_down("ended after one session");
             }
             // 3. Rest until something happens.
-            if !has_input && !has_reports {
+            if (1..GATHER_BELOW).contains(&data) {
+                wait(&[], Some(GATHER_TIME)).map_err(DaemonError::Network)?;
+            } else if !has_input && !has_reports {
                 let until = deadline.min(self.next_rejoin).min(self.next_meter_if_busy());
                 self.sleep(stop, until.since(self.clock.now()))?;
             }

@@ -22,15 +22,15 @@ use crate::session::{Facts, OrderKind, Session, StoreEvent, Verdict};
 const TRAIN_MAX: usize = 64;
 
 impl Daemon<'_> {
-    /// Reads every session's data group once.
-    pub(super) fn receive_data(&mut self) -> Result<bool, DaemonError> {
-        let mut has_any = false;
+    /// Reads every session's data group once; the number of datagrams.
+    pub(super) fn receive_data(&mut self) -> Result<usize, DaemonError> {
+        let mut total = 0;
         for member in self.members.values_mut() {
             let count = member.link.recv(&mut self.batch).map_err(DaemonError::Network)?;
             if count == 0 {
                 continue;
             }
-            has_any = true;
+            total += count;
             let now = self.clock.now();
             let mut intake = Intake {
                 now,
@@ -47,7 +47,7 @@ impl Daemon<'_> {
             }
             intake.flush(member);
         }
-        Ok(has_any)
+        Ok(total)
     }
 
     /// Reads the control group.

@@ -23,7 +23,12 @@ impl Assembly {
     pub fn reset(&mut self, source_symbols: u16, symbol_bytes: u16, repair_symbols: u16) {
         self.symbol_bytes = symbol_bytes.into();
         self.repair_symbols = repair_symbols.into();
-        self.source.resize(usize::from(source_symbols) * self.symbol_bytes, 0);
+        let bytes = usize::from(source_symbols) * self.symbol_bytes;
+        if self.source.capacity() < bytes {
+            // Memory that the system zeroes when it is first touched, not memory that we zero.
+            self.source = vec![0; bytes];
+        }
+        self.source.resize(bytes, 0);
         self.is_present.clear();
         self.is_present.resize(source_symbols.into(), false);
         self.repair.clear();

@@ -1,14 +1,14 @@
-//! Frames that reach over the edge of a block, kept until the neighbour arrives.
+//! Units that reach over the edge of a block, kept until the neighbour arrives.
 //!
-//! Bounded: beyond the bound the fragments of the lowest frame are thrown away and the blocks that
+//! Bounded: beyond the bound the fragments of the lowest unit are thrown away and the blocks that
 //! they came from are needed again.
 
 use std::collections::BTreeMap;
 
-use common::id::{BlockIndex, FrameIndex};
+use common::id::{BlockIndex, ChunkIndex};
 
 /// Bytes of fragments that a session holds. With blocks arriving in windows of sixteen, one or two
-/// frames of about a megabyte are open at a time.
+/// units of at most about a megabyte are open at a time.
 pub const FRAGMENT_BYTES_MAX: usize = 24 << 20;
 
 #[derive(Debug)]
@@ -18,12 +18,12 @@ struct Fragment {
     pieces: Vec<(BlockIndex, usize)>,
 }
 
-/// The incomplete frames of a session.
+/// The incomplete units of a session, by their first chunk.
 #[derive(Debug, Default)]
 pub struct Fragments {
-    frames: BTreeMap<u32, Fragment>,
+    units: BTreeMap<u32, Fragment>,
     held_bytes: usize,
-    /// Memory of a joined frame, for the next one: its bytes are overwritten, not zeroed.
+    /// Memory of a joined unit, for the next one: its bytes are overwritten, not zeroed.
     spare: Vec<Vec<u8>>,
 }
 
@@ -33,27 +33,28 @@ const SPARE_MAX: usize = 2;
 /// What adding a piece led to.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Joined {
-    /// The frame is complete; these blocks gave it.
+    /// The unit is complete; these blocks gave it.
     Complete(Vec<u8>, Vec<BlockIndex>),
     /// More is missing. These blocks lost what they had given, because memory ran out.
     Waiting(Vec<BlockIndex>),
 }
 
 impl Fragments {
-    /// Adds the bytes that `block` has of a frame of `frame_bytes`, from `offset` within it on.
+    /// Adds the bytes that `block` has of the unit of `unit_bytes` that begins with chunk `first`,
+    /// from `offset` within it on.
     pub fn add(
         &mut self,
-        frame: FrameIndex,
-        frame_bytes: usize,
+        first: ChunkIndex,
+        unit_bytes: usize,
         block: BlockIndex,
         offset: usize,
         bytes: &[u8],
     ) -> Joined {
-        let fragment = self.frames.entry(frame.0).or_insert_with(|| {
-            self.held_bytes += frame_bytes;
+        let fragment = self.units.entry(first.0).or_insert_with(|| {
+            self.held_bytes += unit_bytes;
             let mut bytes = self.spare.pop().unwrap_or_default();
-            bytes.resize(frame_bytes, 0);
-            Fragment { bytes, missing: frame_bytes, pieces: Vec::new() }
+            bytes.resize(unit_bytes, 0);
+            Fragment { bytes, missing: unit_bytes, pieces: Vec::new() }
         });
         // A block that was thrown away as a whole brings the same piece again.
         if !fragment.pieces.contains(&(block, offset)) {
@@ -62,22 +63,22 @@ impl Fragments {
         }
         fragment.bytes[offset..][..bytes.len()].copy_from_slice(bytes);
         if fragment.missing == 0 {
-            let whole = self.remove(frame.0).expect("it was just added to");
+            let whole = self.remove(first.0).expect("it was just added to");
             let blocks = whole.pieces.into_iter().map(|(block, _)| block).collect();
             return Joined::Complete(whole.bytes, blocks);
         }
-        Joined::Waiting(self.shrink(frame.0))
+        Joined::Waiting(self.shrink(first.0))
     }
 
-    /// Takes a joined frame's memory back.
+    /// Takes a joined unit's memory back.
     pub fn recycle(&mut self, bytes: Vec<u8>) {
         if self.spare.len() < SPARE_MAX {
             self.spare.push(bytes);
         }
     }
 
-    fn remove(&mut self, frame: u32) -> Option<Fragment> {
-        let fragment = self.frames.remove(&frame)?;
+    fn remove(&mut self, first: u32) -> Option<Fragment> {
+        let fragment = self.units.remove(&first)?;
         self.held_bytes -= fragment.bytes.len();
         Some(fragment)
     }
@@ -85,7 +86,7 @@ impl Fragments {
     fn shrink(&mut self, newest: u32) -> Vec<BlockIndex> {
         let mut lost = Vec::new();
         while self.held_bytes > FRAGMENT_BYTES_MAX {
-            let Some(oldest) = self.frames.keys().copied().find(|frame| *frame != newest) else {
+            let Some(oldest) = self.units.keys().copied().find(|first| *first != newest) else {
                 break;
             };
             let fragment = self.remove(oldest).expect("its key was just seen");
@@ -99,29 +100,29 @@ impl Fragments {
 mod tests {
     use super::*;
 
-    const FRAME: FrameIndex = FrameIndex(3);
+    const UNIT: ChunkIndex = ChunkIndex(3);
 
     #[test]
-    fn a_frame_over_three_blocks_is_joined_in_any_order_and_repeats_do_not_count() {
+    fn a_unit_over_three_blocks_is_joined_in_any_order_and_repeats_do_not_count() {
         let mut fragments = Fragments::default();
         let waiting = Joined::Waiting(Vec::new());
-        assert_eq!(fragments.add(FRAME, 6, BlockIndex(2), 4, b"ef"), waiting);
-        assert_eq!(fragments.add(FRAME, 6, BlockIndex(2), 4, b"ef"), waiting);
-        assert_eq!(fragments.add(FRAME, 6, BlockIndex(0), 0, b"ab"), waiting);
+        assert_eq!(fragments.add(UNIT, 6, BlockIndex(2), 4, b"ef"), waiting);
+        assert_eq!(fragments.add(UNIT, 6, BlockIndex(2), 4, b"ef"), waiting);
+        assert_eq!(fragments.add(UNIT, 6, BlockIndex(0), 0, b"ab"), waiting);
         let blocks = vec![BlockIndex(2), BlockIndex(0), BlockIndex(1)];
         let complete = Joined::Complete(b"abcdef".to_vec(), blocks);
-        assert_eq!(fragments.add(FRAME, 6, BlockIndex(1), 2, b"cd"), complete);
+        assert_eq!(fragments.add(UNIT, 6, BlockIndex(1), 2, b"cd"), complete);
         assert_eq!(fragments.held_bytes, 0);
     }
 
     #[test]
-    fn beyond_the_bound_the_lowest_frame_goes_and_its_blocks_are_named() {
+    fn beyond_the_bound_the_lowest_unit_goes_and_its_blocks_are_named() {
         let mut fragments = Fragments::default();
         let mega = 1 << 20;
         let mut lost = Vec::new();
         for index in 0..40 {
-            let frame = FrameIndex(index);
-            match fragments.add(frame, mega, BlockIndex(index), 0, &[1; 10]) {
+            let first = ChunkIndex(index);
+            match fragments.add(first, mega, BlockIndex(index), 0, &[1; 10]) {
                 Joined::Waiting(blocks) => lost.extend(blocks),
                 Joined::Complete(..) => panic!("nothing is complete"),
             }

@@ -83,15 +83,9 @@ fn prepare(
     }
     let partial = begin(store, work, &preamble)?;
     let held = partial.held();
-    // Frames of zeros travel as nothing at all.
-    for index in (0..preamble.plan.len()).map(FrameIndex) {
-        let frame = preamble.plan.frame(index).expect("an index below the plan's length");
-        if frame.kind == FrameKind::Zero {
-            partial.write_frame(index, &[]).map_err(|error| failure(&error))?;
-        }
-    }
     let held_blocks = held_blocks(work, &preamble, &held);
     *work.partial.write().unwrap_or_else(PoisonError::into_inner) = Some(partial);
+    // Gaps travel as nothing at all, and are held from the start.
     let named = held.into_iter().filter(|index| {
         preamble.plan.frame(*index).is_some_and(|frame| frame.kind != FrameKind::Zero)
     });

@@ -9,6 +9,7 @@
 mod assembly;
 mod fragments;
 mod install;
+mod units;
 mod work;
 
 use std::io;

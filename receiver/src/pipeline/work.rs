@@ -1,18 +1,24 @@
-//! What a worker does with a block: decode, cut into frames, verify, decompress, verify, write.
+//! What a worker does with a block: decode, cut into units, verify, decompress, verify, write.
 
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use common::bundle::{Preamble, verified_frame};
+use common::bundle::{Preamble, decode_frame, verify_chunks};
 use common::fec::Decoder;
 use common::geometry::Space;
-use common::id::{BlockIndex, FrameIndex};
+use common::id::{BlockIndex, ChunkIndex};
 
 use super::fragments::Joined;
 use super::install::Order;
+use super::units::{Unit, units};
 use super::{Assembly, Job, Work};
 use crate::session::StoreEvent;
+use crate::store::Partial;
+
+/// Stored chunks are written together up to this many bytes: enough for one system call, and little
+/// enough that they are still in the processor's cache from having been verified.
+const RUN_BYTES: usize = 256 << 10;
 
 /// One worker's own memory.
 #[derive(Default)]
@@ -23,7 +29,7 @@ pub struct Worker {
 
 /// Why a block's bytes came to nothing.
 enum Trouble {
-    /// A frame's digest was wrong: these blocks are needed again.
+    /// A digest was wrong: these blocks are needed again.
     Spoiled(Vec<BlockIndex>),
     /// The store refused; the session has been told.
     Store,
@@ -48,9 +54,16 @@ impl Worker {
     fn take_payload(&mut self, work: &Arc<Work>, block: BlockIndex, mut assembly: Assembly) {
         let Some(preamble) = park_or_plan(work, block, &mut assembly) else { return };
         let span = work.geometry.span(block);
-        let bytes = assembly.source(span.bytes as usize);
-        let result = self.take_frames(work, &preamble, block, span.offset, bytes);
-        match result {
+        let intake = Intake {
+            work,
+            preamble: &preamble,
+            block,
+            range: span.offset..span.offset + u64::from(span.bytes),
+            bytes: assembly.source(span.bytes as usize),
+            run: None,
+            trouble: None,
+        };
+        match intake.run(&mut self.raw) {
             Ok(()) => work.release(assembly, StoreEvent::Consumed(block)),
             Err(Trouble::Store) => work.release(assembly, StoreEvent::Spoiled(block)),
             Err(Trouble::Spoiled(blocks)) => {
@@ -61,90 +74,144 @@ impl Worker {
         }
         finish_if_complete(work);
     }
+}
 
-    fn take_frames(
-        &mut self,
-        work: &Work,
-        preamble: &Preamble,
-        block: BlockIndex,
-        offset: u64,
-        bytes: &[u8],
-    ) -> Result<(), Trouble> {
-        let plan = &preamble.plan;
-        let end = offset + bytes.len() as u64;
-        let first = plan.frame_at(offset).map_or(plan.len(), |frame| frame.0);
-        let mut result = Ok(());
-        for index in (first..plan.len()).map(FrameIndex) {
-            let start = plan.payload_offset(index);
-            if start >= end {
-                break;
-            }
-            let frame = plan.frame(index).expect("an index below the plan's length");
-            let whole = start..start + u64::from(frame.bytes);
-            if whole.is_empty() {
+/// One decoded block of the payload on its way into the image.
+struct Intake<'a> {
+    work: &'a Work,
+    preamble: &'a Preamble,
+    block: BlockIndex,
+    /// Where the block lies in the payload.
+    range: Range<u64>,
+    bytes: &'a [u8],
+    /// Verified chunks that are not yet written.
+    run: Option<Run>,
+    /// The first trouble: one bad unit does not keep the block's others from being written.
+    trouble: Option<Trouble>,
+}
+
+/// Consecutive stored chunks that lie end to end in the block.
+struct Run {
+    first: ChunkIndex,
+    count: u32,
+    bytes: Range<usize>,
+}
+
+impl Intake<'_> {
+    fn run(mut self, raw: &mut Vec<u8>) -> Result<(), Trouble> {
+        let (plan, chunks) = (&self.preamble.plan, &self.preamble.chunks);
+        for unit in units(plan, chunks, self.range.clone()) {
+            let here =
+                unit.payload.start.max(self.range.start)..unit.payload.end.min(self.range.end);
+            let place = self.place(&here);
+            if here == unit.payload && unit.is_stored {
+                self.extend_run(&unit, place);
                 continue;
             }
-            let here = whole.start.max(offset)..whole.end.min(end);
-            let piece = &bytes[(here.start - offset) as usize..(here.end - offset) as usize];
-            let outcome = if here == whole {
-                self.take_frame(work, preamble, index, piece, &[block])
-            } else {
-                self.take_piece(work, preamble, index, &whole, block, here.start, piece)
+            let outcome = match here == unit.payload {
+                true => self.take_unit(&unit, &self.bytes[place], &[self.block], raw),
+                false => self.take_piece(&unit, here.start, &self.bytes[place], raw),
             };
-            // One bad frame does not keep the block's other frames from being written.
-            result = result.and(outcome);
+            self.note(outcome);
         }
-        result
+        self.flush();
+        self.trouble.map_or(Ok(()), Err)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "where the piece lies takes three numbers")]
+    /// Where a range of the payload lies in the block.
+    fn place(&self, range: &Range<u64>) -> Range<usize> {
+        let at = |offset: u64| (offset - self.range.start) as usize;
+        at(range.start)..at(range.end)
+    }
+
+    fn note(&mut self, outcome: Result<(), Trouble>) {
+        if let Err(trouble) = outcome {
+            self.trouble.get_or_insert(trouble);
+        }
+    }
+
+    /// Verifies a stored chunk and adds it to those that are written together.
+    fn extend_run(&mut self, unit: &Unit, place: Range<usize>) {
+        let bytes = &self.bytes[place.clone()];
+        if verify_chunks(&self.preamble.chunks, unit.first, unit.count, bytes).is_err() {
+            return self.note(Err(Trouble::Spoiled(vec![self.block])));
+        }
+        match &mut self.run {
+            // A gap of the image, or a chunk that was wrong, lies between those that do not meet.
+            Some(run) if run.first.0 + run.count == unit.first.0 => {
+                run.count += unit.count;
+                run.bytes.end = place.end;
+            }
+            _ => {
+                self.flush();
+                self.run = Some(Run { first: unit.first, count: unit.count, bytes: place });
+            }
+        }
+        if self.run.as_ref().is_some_and(|run| run.bytes.len() >= RUN_BYTES) {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        if let Some(run) = self.run.take() {
+            let written = self.write(run.first, run.count, &self.bytes[run.bytes]);
+            self.note(written);
+        }
+    }
+
+    /// The part of a unit that reaches over the edge of the block.
     fn take_piece(
-        &mut self,
-        work: &Work,
-        preamble: &Preamble,
-        index: FrameIndex,
-        whole: &Range<u64>,
-        block: BlockIndex,
+        &self,
+        unit: &Unit,
         at: u64,
         piece: &[u8],
+        raw: &mut Vec<u8>,
     ) -> Result<(), Trouble> {
-        let (length, offset) = ((whole.end - whole.start) as usize, (at - whole.start) as usize);
-        let joined = work
-            .fragments
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .add(index, length, block, offset, piece);
+        let length = (unit.payload.end - unit.payload.start) as usize;
+        let offset = (at - unit.payload.start) as usize;
+        let fragments = || self.work.fragments.lock().unwrap_or_else(PoisonError::into_inner);
+        let joined = fragments().add(unit.first, length, self.block, offset, piece);
         match joined {
             Joined::Complete(sent, blocks) => {
-                let result = self.take_frame(work, preamble, index, &sent, &blocks);
-                work.fragments.lock().unwrap_or_else(PoisonError::into_inner).recycle(sent);
+                let result = self.take_unit(unit, &sent, &blocks, raw);
+                fragments().recycle(sent);
                 result
             }
             Joined::Waiting(lost) => {
-                lost.into_iter().for_each(|block| work.tell(StoreEvent::Spoiled(block)));
+                lost.into_iter().for_each(|block| self.work.tell(StoreEvent::Spoiled(block)));
                 Ok(())
             }
         }
     }
 
-    fn take_frame(
-        &mut self,
-        work: &Work,
-        preamble: &Preamble,
-        index: FrameIndex,
+    /// Verifies a unit, decompresses it where it is compressed, and writes it.
+    fn take_unit(
+        &self,
+        unit: &Unit,
         sent: &[u8],
         blocks: &[BlockIndex],
+        raw: &mut Vec<u8>,
     ) -> Result<(), Trouble> {
-        let frame = preamble.plan.frame(index).expect("an index below the plan's length");
-        let Ok(raw) = verified_frame(frame, sent, &preamble.chunks, &mut self.raw) else {
-            return Err(Trouble::Spoiled(blocks.to_vec()));
+        let chunks = &self.preamble.chunks;
+        let verified = if unit.is_stored {
+            verify_chunks(chunks, unit.first, unit.count, sent).map(|()| sent)
+        } else {
+            let frame = self.preamble.plan.frame(unit.frame).expect("a unit of this plan");
+            decode_frame(frame, sent, chunks, raw).map(|()| raw.as_slice())
         };
-        let partial = work.partial.read().unwrap_or_else(PoisonError::into_inner);
-        // A finished image has no partial any more: the frame was a repeat.
+        match verified {
+            Ok(raw) => self.write(unit.first, unit.count, raw),
+            Err(_) => Err(Trouble::Spoiled(blocks.to_vec())),
+        }
+    }
+
+    fn write(&self, first: ChunkIndex, count: u32, raw: &[u8]) -> Result<(), Trouble> {
+        let partial = self.work.partial.read().unwrap_or_else(PoisonError::into_inner);
+        // A finished image has no partial any more: the chunks were a repeat.
         let Some(partial) = partial.as_ref() else { return Ok(()) };
-        partial.write_frame(index, raw).map_err(|error| {
+        partial.write(first, count, raw).map_err(|error| {
             let (fault, detail) = (error.fault(), error.to_string());
-            work.tell(StoreEvent::Failed { fault, detail });
+            self.work.tell(StoreEvent::Failed { fault, detail });
             Trouble::Store
         })
     }
@@ -178,10 +245,10 @@ fn take_preamble(work: &Work, block: BlockIndex, assembly: Assembly) {
     work.release(assembly, StoreEvent::Consumed(block));
 }
 
-/// Orders the end once, when every frame is in its place.
+/// Orders the end once, when all of the image is in its place.
 pub fn finish_if_complete(work: &Work) {
     let partial = work.partial.read().unwrap_or_else(PoisonError::into_inner);
-    let is_complete = partial.as_ref().is_some_and(crate::store::Partial::is_complete);
+    let is_complete = partial.as_ref().is_some_and(Partial::is_complete);
     if is_complete && !work.is_finishing.swap(true, Ordering::Relaxed) {
         let _ = work.orders.send(Order::Finish);
     }

@@ -5,7 +5,7 @@
 //! instant to one complete verified release. Every effect is a [`Step`] done by a [`World`], so
 //! an install can be recorded and made to fail at any place.
 //!
-//! The order of an install: allocate, write verified frames, read back and hash, fsync, rename
+//! The order of an install: allocate, write verified chunks, fsync, rename
 //! into `images`, fsync the directory; save the manifest; mount, or rename the unpacked tree into
 //! `releases`; on activation save the accepted sequence, rename a link over `current`, fsync the
 //! directory; then remove what is no longer needed.

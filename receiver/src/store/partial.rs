@@ -1,12 +1,13 @@
-//! An image that is being received: verified frames go to their place, a journal remembers them.
+//! An image that is being received: verified chunks go to their place, a journal remembers them.
 //!
-//! Not here: decoding (frames come verified and decompressed) and what happens to the finished
-//! image. Invariant: a frame counts as held only after its bytes were written, or were found on
-//! disk and hashed again; the image gets its final name only after it was read back whole, its
-//! digest was right and fsync succeeded. After a failed fsync the file is discarded: the kernel
-//! may have dropped the dirty pages and would report success the next time.
+//! Not here: decoding (chunks come verified and decompressed) and what happens to the finished
+//! image. Invariant: a chunk counts as held only after its bytes were written, or were found on
+//! disk and hashed again, and the image gets its final name only when all its chunks are held and
+//! fsync succeeded. Its bytes are not read back for that: the chunk table says what the image must
+//! be, and reading would find the page cache, not the disk. After a failed fsync the file is
+//! discarded: the kernel may have dropped the dirty pages and would report success the next time.
 
-#![expect(clippy::disallowed_methods, reason = "opens the unfinished image to read it back")]
+#![expect(clippy::disallowed_methods, reason = "opens the unfinished image to read it")]
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -16,9 +17,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
-use common::bundle::{Chunk, Frame, FrameKind, Preamble};
+use common::bundle::{Chunk, ChunkTable, Frame, FrameKind, Preamble};
 use common::digest::Digest;
-use common::id::{FrameIndex, ImageKind};
+use common::id::{ChunkIndex, FrameIndex, ImageKind};
 use common::wire::Fault;
 use rustix::fs::{FlockOperation, SeekFrom};
 use rustix::io::Errno;
@@ -31,7 +32,7 @@ use super::prefix::Prefix;
 use super::step::{Bounds, Step};
 use super::world::{With, World};
 
-/// A finished image under its final name: read back, digest right, durable.
+/// A finished image under its final name: every chunk verified, durable.
 #[derive(Debug)]
 pub struct VerifiedImage {
     /// Its digest.
@@ -57,12 +58,12 @@ pub struct Partial {
     unpacker: Option<JoinHandle<Result<(), StepError>>>,
 }
 
-/// Which frames are held.
+/// Which chunks are held.
 #[derive(Debug)]
 struct Held {
-    frames: Vec<bool>,
+    chunks: Vec<bool>,
     missing: usize,
-    /// The first frame that is missing: everything before it is the verified prefix.
+    /// The first chunk that is missing: everything before it is the verified prefix.
     next: usize,
 }
 
@@ -111,45 +112,44 @@ impl Partial {
             unpacker: None,
             preamble,
         };
-        partial.prefix.advance(partial.verified_bytes(&partial.lock()));
+        partial.prefix.advance(partial.lock().verified_bytes(&partial.preamble.chunks));
         partial.start_unpacker()?;
         Ok(partial)
     }
 
-    /// The frames that are held already; gaps are held from the start.
+    /// The frames all of whose chunks are held already; gaps are held from the start.
     pub fn held(&self) -> Vec<FrameIndex> {
         let held = self.lock();
-        let indices = (0..).zip(&held.frames).filter(|(_, is_held)| **is_held);
-        indices.map(|(index, _)| FrameIndex(index)).collect()
+        let frames = (0..).map(FrameIndex).zip(self.preamble.plan.iter());
+        let held = frames.filter(|(_, frame)| held.has(frame));
+        held.map(|(index, _)| index).collect()
     }
 
-    /// Whether every frame is held.
+    /// Whether all of the image is held.
     pub fn is_complete(&self) -> bool {
         self.lock().missing == 0
     }
 
-    /// Puts a verified, decompressed frame in its place; empty for a frame of zeros. Several
-    /// threads may call it at once, also for the same frame.
+    /// Puts `count` verified chunks from `first` on, whose bytes are `raw`, in their place. Several
+    /// threads may call it at once, also for the same chunks.
     ///
     /// # Errors
-    /// When the disk refuses; the frame is then not held and may be written again.
+    /// When the disk refuses; the chunks are then not held and may be written again.
     ///
     /// # Panics
-    /// When the plan has no such frame or `raw` is not of its length.
-    pub fn write_frame(&self, index: FrameIndex, raw: &[u8]) -> Result<(), StoreError> {
-        let frame = self.preamble.plan.frame(index).expect("the caller decoded it from this plan");
-        let range = range_of(&self.preamble, frame);
-        if frame.kind != FrameKind::Zero {
-            assert_eq!(raw.len() as u64, range.end - range.start, "a decoded frame has its length");
-            self.write(&range, raw)?;
-        }
+    /// When the image has no such chunks or `raw` is not of their length.
+    pub fn write(&self, first: ChunkIndex, count: u32, raw: &[u8]) -> Result<(), StoreError> {
+        let chunks = &self.preamble.chunks;
+        let range = chunks.offset(first)..chunks.offset(ChunkIndex(first.0 + count));
+        assert_eq!(raw.len() as u64, range.end - range.start, "verified chunks have their length");
+        self.write_range(&range, raw)?;
         let mut held = self.lock();
-        held.hold(index.0 as usize);
-        self.prefix.advance(self.verified_bytes(&held));
+        held.hold(first.0 as usize..(first.0 + count) as usize);
+        self.prefix.advance(held.verified_bytes(chunks));
         Ok(())
     }
 
-    fn write(&self, range: &Range<u64>, raw: &[u8]) -> Result<(), StoreError> {
+    fn write_range(&self, range: &Range<u64>, raw: &[u8]) -> Result<(), StoreError> {
         let digest = &self.preamble.manifest.image.digest;
         let (offset, bytes) = (range.start, range.end - range.start);
         let write = Step::Write { path: self.layout.part(digest), offset, bytes };
@@ -158,16 +158,16 @@ impl Partial {
         self.apply(&claim, With::Bytes(&self.journal, &journal::record(offset, bytes)))
     }
 
-    /// Reads the whole image back, makes it durable and gives it its final name; for a tar, also
-    /// waits until it is unpacked.
+    /// Makes the image durable and gives it its final name; for a tar, also waits until it is
+    /// unpacked.
     ///
     /// # Errors
-    /// When frames are missing, the image is not the one that the manifest names, the disk
-    /// refuses, or the archive holds something that is never unpacked.
+    /// When chunks are missing, the disk refuses, or the archive holds something that is never
+    /// unpacked.
     pub fn finish(mut self) -> Result<VerifiedImage, StoreError> {
         if !self.is_complete() {
             let missing = self.lock().missing;
-            let line = format!("the image was finished with {missing} frames missing");
+            let line = format!("the image was finished with {missing} chunks missing");
             return Err(StoreError::new(Fault::Internal, line));
         }
         let path = self.settle()?;
@@ -180,18 +180,6 @@ impl Partial {
     fn settle(&self) -> Result<PathBuf, StoreError> {
         let image = &self.preamble.manifest.image;
         let part = self.layout.part(&image.digest);
-        let found = digest_of(&self.file, image.bytes)
-            .map_err(|error| StoreError::of_read(part.display(), &error))?;
-        if found != image.digest {
-            self.discard();
-            let line = format!(
-                "{}: its digest is {}, the manifest says {}; it was removed, check this disk",
-                part.display(),
-                found.short(),
-                image.digest.short()
-            );
-            return Err(StoreError::new(Fault::VerifyFailed, line));
-        }
         let path = self.layout.image(&image.digest, image.kind);
         self.apply(&Step::SetMode { path: part.clone(), mode: 0o400 }, With::Nothing)?;
         let sync = Step::Sync { path: part.clone() };
@@ -245,14 +233,6 @@ impl Partial {
         Err(StoreError::of_step(&step, error))
     }
 
-    fn verified_bytes(&self, held: &Held) -> u64 {
-        let next = u32::try_from(held.next).expect("frames are counted in 32 bits");
-        match self.preamble.plan.frame(FrameIndex(next)) {
-            Some(frame) => self.preamble.chunks.offset(frame.first_chunk),
-            None => self.preamble.manifest.image.bytes,
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -274,36 +254,43 @@ impl Drop for Partial {
 }
 
 impl Held {
-    /// Nothing held of `count` frames.
+    /// Nothing held of `count` chunks.
     fn none(count: u32) -> Self {
-        Self { frames: vec![false; count as usize], missing: count as usize, next: 0 }
+        Self { chunks: vec![false; count as usize], missing: count as usize, next: 0 }
     }
 
-    fn hold(&mut self, index: usize) {
-        if !std::mem::replace(&mut self.frames[index], true) {
-            self.missing -= 1;
+    fn hold(&mut self, chunks: Range<usize>) {
+        for chunk in &mut self.chunks[chunks] {
+            self.missing -= usize::from(!std::mem::replace(chunk, true));
         }
-        while self.frames.get(self.next) == Some(&true) {
+        while self.chunks.get(self.next) == Some(&true) {
             self.next += 1;
         }
     }
 
-    /// The frames whose bytes are on disk, by their digests and not by their claims.
+    fn has(&self, frame: &Frame) -> bool {
+        let chunks = frame.first_chunk.0 as usize..frame.end_chunk().0 as usize;
+        self.chunks[chunks].iter().all(|is_held| *is_held)
+    }
+
+    /// Bytes before the first chunk that is missing.
+    fn verified_bytes(&self, chunks: &ChunkTable) -> u64 {
+        let next = u32::try_from(self.next).expect("chunks are counted in 32 bits");
+        chunks.offset(ChunkIndex(next))
+    }
+
+    /// The chunks whose bytes are on disk, by their digests and not by their claims.
     fn check(preamble: &Preamble, file: &File, claims: &Claims) -> io::Result<Self> {
-        let mut held = Self::none(preamble.plan.len());
-        let mut buffer = vec![0; READ_BYTES];
-        for (index, frame) in preamble.plan.iter().enumerate() {
-            let range = range_of(preamble, frame);
-            let is_held = match frame.kind {
-                FrameKind::Zero => true,
-                _ if claims.covers(&range) => {
-                    let chunks = preamble.chunks.range(frame.first_chunk, frame.chunk_count);
-                    has_chunks(file, range.start, chunks.unwrap_or_default(), &mut buffer)?
-                }
-                _ => false,
-            };
+        let mut held = Self::none(preamble.chunks.len());
+        let mut buffer = Vec::new();
+        let mut end = 0;
+        for (index, chunk) in preamble.chunks.iter().enumerate() {
+            let range = end..end + u64::from(chunk.bytes);
+            end = range.end;
+            let is_held = chunk.is_zero()
+                || claims.covers(&range) && has_chunk(file, range.start, chunk, &mut buffer)?;
             if is_held {
-                held.hold(index);
+                held.hold(index..index + 1);
             }
         }
         Ok(held)
@@ -397,18 +384,11 @@ pub(super) fn open_alone(part: &Path) -> Result<File, StoreError> {
     }
 }
 
-/// Whether the bytes from `offset` on are these chunks.
-fn has_chunks(file: &File, offset: u64, chunks: &[Chunk], buffer: &mut [u8]) -> io::Result<bool> {
-    let mut at = offset;
-    for chunk in chunks {
-        let bytes = &mut buffer[..chunk.bytes as usize];
-        file.read_exact_at(bytes, at)?;
-        if Digest::of(bytes) != chunk.digest {
-            return Ok(false);
-        }
-        at += u64::from(chunk.bytes);
-    }
-    Ok(true)
+/// Whether the bytes from `offset` on are this chunk.
+fn has_chunk(file: &File, offset: u64, chunk: &Chunk, buffer: &mut Vec<u8>) -> io::Result<bool> {
+    buffer.resize(chunk.bytes as usize, 0);
+    file.read_exact_at(buffer, offset)?;
+    Ok(Digest::of(buffer) == chunk.digest)
 }
 
 /// Whether a range reads as zeros. Holes are skipped without being read.
@@ -432,19 +412,4 @@ fn is_zero(file: &File, range: Range<u64>, buffer: &mut [u8]) -> io::Result<bool
         at += bytes.len() as u64;
     }
     Ok(true)
-}
-
-/// Digest of a file's first `bytes`, read back.
-pub(super) fn digest_of(file: &File, bytes: u64) -> io::Result<Digest> {
-    let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; READ_BYTES];
-    let mut at = 0;
-    while at < bytes {
-        let left = usize::try_from(bytes - at).unwrap_or(usize::MAX);
-        let part = &mut buffer[..left.min(READ_BYTES)];
-        file.read_exact_at(part, at)?;
-        hasher.update(part);
-        at += part.len() as u64;
-    }
-    Ok(hasher.finalize().into())
 }
