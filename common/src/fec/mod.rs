@@ -4,7 +4,12 @@
 //! a wrong block, so every datagram is authenticated before and every frame verified after. Its
 //! equations are PROTOCOL 3.7.
 
+mod direct;
+mod matrix;
+
 use reed_solomon_simd::{ReedSolomonDecoder, ReedSolomonEncoder};
+
+use direct::{Block, Direct};
 
 /// A block that could not be coded; only wrong counts or sizes lead here.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
@@ -53,10 +58,20 @@ impl Encoder {
     }
 }
 
+/// Up to so many erasures of a block are solved for directly. At k = 1024, r = 256 and 1408 bytes
+/// that takes 0.37 ms for one, 0.47 for 16, 0.75 for 32, 1.3 for 48 and 2.2 for 64; the transform
+/// takes 1.6 ms for any number.
+const DIRECT_ERASURES_MAX: usize = 48;
+
 /// Restores missing source symbols, reusing its working memory.
+///
+/// Few erasures are solved for directly: what the repair symbols say beyond the symbols that are
+/// there is a linear system in the missing ones alone. Many go through the transform, whose cost
+/// does not depend on their number.
 #[derive(Default)]
 pub struct Decoder {
-    inner: Option<ReedSolomonDecoder>,
+    transform: Option<ReedSolomonDecoder>,
+    direct: Direct,
 }
 
 impl Decoder {
@@ -78,22 +93,41 @@ impl Decoder {
     ) -> Result<(), FecError> {
         let k = is_present.len();
         assert_eq!(source.len(), k * symbol_bytes, "a block has k symbols");
-        if is_present.iter().all(|present| *present) {
+        let missing: Vec<usize> = (0..k).filter(|index| !is_present[*index]).collect();
+        if missing.is_empty() {
             return Ok(());
         }
-        let decoder = match &mut self.inner {
+        let repair: Vec<(usize, &[u8])> = repair.collect();
+        let block = Block { symbol_bytes, repair_symbols, missing: &missing, repair: &repair };
+        if missing.len() <= DIRECT_ERASURES_MAX && block.is_sound() {
+            return self.direct.decode(source, &block);
+        }
+        self.decode_by_transform(source, is_present, &block)
+    }
+
+    fn decode_by_transform(
+        &mut self,
+        source: &mut [u8],
+        is_present: &[bool],
+        block: &Block<'_>,
+    ) -> Result<(), FecError> {
+        let (k, symbol_bytes) = (is_present.len(), block.symbol_bytes);
+        let decoder = match &mut self.transform {
             Some(decoder) => {
-                decoder.reset(k, repair_symbols, symbol_bytes)?;
+                decoder.reset(k, block.repair_symbols, symbol_bytes)?;
                 decoder
             }
-            None => self.inner.insert(ReedSolomonDecoder::new(k, repair_symbols, symbol_bytes)?),
+            None => {
+                let decoder = ReedSolomonDecoder::new(k, block.repair_symbols, symbol_bytes)?;
+                self.transform.insert(decoder)
+            }
         };
         let symbols = source.chunks_exact(symbol_bytes).enumerate();
         for (index, symbol) in symbols.filter(|(index, _)| is_present[*index]) {
             decoder.add_original_shard(index, symbol)?;
         }
-        for (index, symbol) in repair {
-            decoder.add_recovery_shard(index, symbol)?;
+        for (index, symbol) in block.repair {
+            decoder.add_recovery_shard(*index, symbol)?;
         }
         let result = decoder.decode()?;
         for (index, symbol) in result.restored_original_iter() {
@@ -106,6 +140,9 @@ impl Decoder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rand::rngs::StdRng;
+    use rand::seq::SliceRandom;
+    use rand::{RngExt, SeedableRng};
 
     fn block(k: usize, symbol_bytes: usize) -> Vec<u8> {
         (0..k * symbol_bytes).map(|byte| (byte * 31 % 251) as u8).collect()
@@ -126,6 +163,35 @@ mod tests {
             let symbols = repair.chunks_exact(bytes).enumerate().skip(r - missing);
             decoder.decode(&mut damaged, bytes, &is_present, r, symbols).unwrap();
             assert_eq!(damaged, source, "k = {k}");
+        }
+    }
+
+    // PROTOCOL 3.5: any k different symbols; on both sides of the number that is solved directly.
+    #[test]
+    fn whichever_symbols_are_missing_and_however_many_both_ways_give_the_block_back() {
+        let mut rng = StdRng::seed_from_u64(5);
+        let (mut encoder, mut decoder) = (Encoder::default(), Decoder::default());
+        for (k, r) in [(300, 256), (64, 64), (100, 128), (70, 100), (1024, 256)] {
+            let bytes = 128;
+            let source: Vec<u8> = (0..k * bytes).map(|_| rng.random()).collect();
+            let mut repair = vec![0; r * bytes];
+            encoder.encode(&source, bytes, &mut repair).unwrap();
+            for missing in [1, 2, 31, 32, 33, DIRECT_ERASURES_MAX, DIRECT_ERASURES_MAX + 1, 60] {
+                let mut order: Vec<usize> = (0..k).collect();
+                order.shuffle(&mut rng);
+                let is_present: Vec<bool> =
+                    (0..k).map(|i| !order[..missing].contains(&i)).collect();
+                let mut damaged = source.clone();
+                for index in &order[..missing] {
+                    damaged[index * bytes..][..bytes].fill(0xa5);
+                }
+                let mut rows: Vec<usize> = (0..r).collect();
+                rows.shuffle(&mut rng);
+                let symbols =
+                    rows[..missing].iter().map(|row| (*row, &repair[row * bytes..][..bytes]));
+                decoder.decode(&mut damaged, bytes, &is_present, r, symbols).unwrap();
+                assert_eq!(damaged, source, "k = {k}, r = {r}, {missing} missing");
+            }
         }
     }
 
