@@ -79,6 +79,35 @@ pub struct Geometry {
     window_blocks: u16,
     preamble_bytes: u32,
     payload_bytes: u64,
+    /// Derived from the above once: a host asks for a block's k with every datagram.
+    preamble: Cut,
+    payload: Cut,
+}
+
+/// The blocks of one space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Cut {
+    /// First block, and the one after the last.
+    start: u32,
+    end: u32,
+    /// So many blocks have one symbol more than `small_symbols`; they come first.
+    large_blocks: u32,
+    small_symbols: u16,
+}
+
+impl Cut {
+    fn new(start: u32, symbols: u64, block_symbols: u16) -> Self {
+        let blocks = symbols.div_ceil(block_symbols.into());
+        // `Geometry::new` has checked that the blocks are few enough.
+        let end = start + blocks as u32;
+        let large_blocks = symbols.checked_rem(blocks).unwrap_or(0) as u32;
+        let small_symbols = symbols.checked_div(blocks).unwrap_or(0) as u16;
+        Self { start, end, large_blocks, small_symbols }
+    }
+
+    fn source_symbols(&self, block: u32) -> u16 {
+        self.small_symbols + u16::from(block - self.start < self.large_blocks)
+    }
 }
 
 impl Geometry {
@@ -96,14 +125,6 @@ impl Geometry {
         preamble_bytes: u32,
         payload_bytes: u64,
     ) -> Result<Self, GeometryError> {
-        let geometry = Self {
-            symbol_bytes,
-            block_symbols,
-            repair_symbols,
-            window_blocks,
-            preamble_bytes,
-            payload_bytes,
-        };
         let is_symbol = symbol_bytes.is_multiple_of(limits::SYMBOL_BYTES_STEP)
             && (limits::SYMBOL_BYTES_STEP..=limits::SYMBOL_BYTES_MAX).contains(&symbol_bytes);
         if !is_symbol {
@@ -117,13 +138,24 @@ impl Geometry {
         }
         let fits = preamble_bytes <= limits::PREAMBLE_BYTES_MAX
             && payload_bytes <= limits::PAYLOAD_BYTES_MAX;
-        let blocks =
-            |bytes: u64| bytes.div_ceil(u64::from(symbol_bytes)).div_ceil(u64::from(block_symbols));
+        let symbols = |bytes: u64| bytes.div_ceil(u64::from(symbol_bytes));
+        let blocks = |bytes: u64| symbols(bytes).div_ceil(u64::from(block_symbols));
         let count = blocks(preamble_bytes.into()).saturating_add(blocks(payload_bytes));
         if !fits || count > u64::from(limits::BLOCKS_MAX) {
             return Err(GeometryError::TooLarge);
         }
-        Ok(geometry)
+        let preamble = Cut::new(0, symbols(preamble_bytes.into()), block_symbols);
+        let payload = Cut::new(preamble.end, symbols(payload_bytes), block_symbols);
+        Ok(Self {
+            symbol_bytes,
+            block_symbols,
+            repair_symbols,
+            window_blocks,
+            preamble_bytes,
+            payload_bytes,
+            preamble,
+            payload,
+        })
     }
 
     /// Bytes of one symbol.
@@ -176,17 +208,20 @@ impl Geometry {
 
     /// The blocks of a space.
     pub fn space_blocks(&self, space: Space) -> Range<u32> {
-        let count = |space| self.space_symbols(space).div_ceil(self.block_symbols.into()) as u32;
-        let preamble = count(Space::Preamble);
+        let cut = self.cut(space);
+        cut.start..cut.end
+    }
+
+    fn cut(&self, space: Space) -> &Cut {
         match space {
-            Space::Preamble => 0..preamble,
-            Space::Payload => preamble..preamble + count(Space::Payload),
+            Space::Preamble => &self.preamble,
+            Space::Payload => &self.payload,
         }
     }
 
     /// Blocks of the whole session.
     pub fn block_count(&self) -> u32 {
-        self.space_blocks(Space::Payload).end
+        self.payload.end
     }
 
     /// Where `block` lies.
@@ -197,13 +232,11 @@ impl Geometry {
     pub fn span(&self, block: BlockIndex) -> BlockSpan {
         assert!(self.has_block(block), "block {block} lies outside the geometry");
         let space = self.space_of(block);
-        let blocks = self.space_blocks(space);
-        let symbols = self.space_symbols(space);
-        let (index, count) =
-            (u64::from(block.0 - blocks.start), u64::from(blocks.end - blocks.start));
-        let (small, large_count) = (symbols / count, symbols % count);
-        let first_symbol = index * small + index.min(large_count);
-        let source_symbols = (small + u64::from(index < large_count)) as u16;
+        let cut = self.cut(space);
+        let index = u64::from(block.0 - cut.start);
+        let (small, large_blocks) = (u64::from(cut.small_symbols), u64::from(cut.large_blocks));
+        let first_symbol = index * small + index.min(large_blocks);
+        let source_symbols = cut.source_symbols(block.0);
         let offset = first_symbol * u64::from(self.symbol_bytes);
         let full = u64::from(source_symbols) * u64::from(self.symbol_bytes);
         let bytes = full.min(self.space_bytes(space) - offset) as u32;
@@ -217,23 +250,26 @@ impl Geometry {
 
     /// The space of `block`.
     pub fn space_of(&self, block: BlockIndex) -> Space {
-        if block.0 < self.space_blocks(Space::Preamble).end {
-            Space::Preamble
-        } else {
-            Space::Payload
-        }
+        if block.0 < self.preamble.end { Space::Preamble } else { Space::Payload }
     }
 
     /// k of `block`.
+    ///
+    /// # Panics
+    /// When the session has no such block.
     pub fn source_symbols_of(&self, block: BlockIndex) -> u16 {
-        self.span(block).source_symbols
+        assert!(self.has_block(block), "block {block} lies outside the geometry");
+        self.cut(self.space_of(block)).source_symbols(block.0)
     }
 
     /// The symbol that transmission `transmission` of a block of `source_symbols` carries: one
     /// endless schedule.
     pub fn symbol_of(&self, source_symbols: u16, transmission: u32) -> SymbolId {
         let period = u32::from(source_symbols) + u32::from(self.repair_symbols);
-        SymbolId((transmission % period) as u16)
+        // Nearly all transmissions lie in the first period, and a division costs as much as all
+        // else that a host does for a header.
+        let symbol = if transmission < period { transmission } else { transmission % period };
+        SymbolId(symbol as u16)
     }
 
     /// Windows of the whole session, preamble windows first.
@@ -246,7 +282,7 @@ impl Geometry {
     /// The window of `block`.
     pub fn window_of(&self, block: BlockIndex) -> u32 {
         let width = u32::from(self.window_blocks);
-        let preamble = self.space_blocks(Space::Preamble).end;
+        let preamble = self.preamble.end;
         if block.0 < preamble {
             block.0 / width
         } else {
@@ -281,17 +317,16 @@ impl Geometry {
 
     /// The block of a space that holds byte `offset`.
     fn block_at(&self, space: Space, offset: u64) -> u32 {
-        let blocks = self.space_blocks(space);
-        let (symbols, count) = (self.space_symbols(space), u64::from(blocks.end - blocks.start));
-        let (small, large_count) = (symbols / count, symbols % count);
+        let cut = self.cut(space);
+        let (small, large_blocks) = (u64::from(cut.small_symbols), u64::from(cut.large_blocks));
         let symbol = offset / u64::from(self.symbol_bytes);
-        let in_large = large_count * (small + 1);
+        let in_large = large_blocks * (small + 1);
         let index = if symbol < in_large {
             symbol / (small + 1)
         } else {
-            large_count + (symbol - in_large) / small
+            large_blocks + (symbol - in_large) / small
         };
-        blocks.start + index as u32
+        cut.start + index as u32
     }
 }
 

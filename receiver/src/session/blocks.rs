@@ -3,43 +3,21 @@
 //! No payload here: the driver keeps the bytes of every block that is open. Invariant: open and
 //! handed-on blocks together never exceed the slots of the memory budget (PROTOCOL 6.2).
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use common::drops::DropReason;
 use common::geometry::Geometry;
 use common::id::{BlockIndex, SymbolId};
 
-/// The symbols of one block that have arrived.
-#[derive(Debug, Clone)]
-struct Open {
-    symbols: Box<[u64]>,
-    count: u16,
-}
-
-impl Open {
-    fn new(period: u32) -> Self {
-        Self { symbols: vec![0; period.div_ceil(64) as usize].into_boxed_slice(), count: 0 }
-    }
-
-    fn has(&self, symbol: SymbolId) -> bool {
-        self.symbols[usize::from(symbol.0) / 64] >> (symbol.0 % 64) & 1 == 1
-    }
-
-    /// Marks `symbol`; false when it was there.
-    fn insert(&mut self, symbol: SymbolId) -> bool {
-        let is_new = !self.has(symbol);
-        self.symbols[usize::from(symbol.0) / 64] |= 1 << (symbol.0 % 64);
-        self.count += u16::from(is_new);
-        is_new
-    }
-}
+use super::bitmaps::{Bitmaps, Row};
 
 /// Where one block stands on this host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Standing {
     /// No symbol is held.
+    #[default]
     Missing,
-    /// Some symbols are held; they are in `open`.
+    /// Some symbols are held; the block's row of bits says which.
     Open,
     /// k symbols were handed on and occupy memory until they are consumed.
     HandedOn,
@@ -47,11 +25,25 @@ enum Standing {
     Done,
 }
 
-#[derive(Debug, Clone, Copy)]
+/// Sixteen bytes: a window's blocks are four cache lines.
+#[derive(Debug, Clone, Copy, Default)]
 struct Block {
     sent: u32,
     announced: u32,
+    /// Where the marks of an open block are.
+    row: Row,
+    /// How many different symbols an open block has.
+    held: u16,
     standing: Standing,
+}
+
+const _: () = assert!(size_of::<Block>() == 16);
+
+impl Block {
+    fn learn(&mut self, sent: u32, announced: u32) {
+        self.sent = self.sent.max(sent);
+        self.announced = self.announced.max(announced);
+    }
 }
 
 /// What became of a symbol.
@@ -80,7 +72,8 @@ pub enum Arrival {
 pub struct Blocks {
     geometry: Geometry,
     blocks: Vec<Block>,
-    open: BTreeMap<u32, Open>,
+    bitmaps: Bitmaps,
+    open: BTreeSet<u32>,
     slots: usize,
     handed_on: usize,
     done: u32,
@@ -90,9 +83,17 @@ pub struct Blocks {
 impl Blocks {
     /// All blocks missing; at most `slots` blocks hold memory at a time.
     pub fn new(geometry: Geometry, slots: usize) -> Self {
-        let block = Block { sent: 0, announced: 0, standing: Standing::Missing };
-        let blocks = vec![block; geometry.block_count() as usize];
-        Self { geometry, blocks, open: BTreeMap::new(), slots, handed_on: 0, done: 0, evicted: 0 }
+        let symbols = u32::from(geometry.block_symbols()) + u32::from(geometry.repair_symbols());
+        Self {
+            geometry,
+            blocks: vec![Block::default(); geometry.block_count() as usize],
+            bitmaps: Bitmaps::new(symbols),
+            open: BTreeSet::new(),
+            slots,
+            handed_on: 0,
+            done: 0,
+            evicted: 0,
+        }
     }
 
     /// Another number of blocks may hold memory. Unfinished blocks beyond it are dropped whole, the
@@ -101,7 +102,7 @@ impl Blocks {
         self.slots = slots.max(1);
         let mut dropped = Vec::new();
         while self.open.len() + self.handed_on > self.slots {
-            let Some(oldest) = self.open.keys().next().copied() else { break };
+            let Some(oldest) = self.open.first().copied() else { break };
             self.forget(BlockIndex(oldest));
             self.evicted += 1;
             dropped.push(BlockIndex(oldest));
@@ -136,38 +137,49 @@ impl Blocks {
 
     /// Takes transmission `transmission` of `block`, whose announced count is `announced`.
     pub fn arrive(&mut self, block: BlockIndex, transmission: u32, announced: u32) -> Arrival {
-        if !self.geometry.has_block(block) {
+        let Some(known) = self.blocks.get_mut(block.0 as usize) else {
             return Arrival::Dropped(DropReason::OutsideGeometry);
+        };
+        known.learn(transmission.saturating_add(1), announced);
+        match known.standing {
+            Standing::Open => self.mark(block, transmission),
+            Standing::Missing => self.begin(block, transmission),
+            Standing::Done | Standing::HandedOn => Arrival::Dropped(DropReason::Late),
         }
-        self.learn(block, transmission.saturating_add(1), announced);
-        let (k, r) = (self.geometry.source_symbols_of(block), self.geometry.repair_symbols());
+    }
+
+    /// Marks a symbol of an open block.
+    fn mark(&mut self, block: BlockIndex, transmission: u32) -> Arrival {
+        let k = self.geometry.source_symbols_of(block);
         let symbol = self.geometry.symbol_of(k, transmission);
-        let mut evicted = None;
-        match self.blocks[block.0 as usize].standing {
-            Standing::Done | Standing::HandedOn => return Arrival::Dropped(DropReason::Late),
-            Standing::Open => {}
-            Standing::Missing => match self.make_room(block) {
-                Ok(gone) => {
-                    evicted = gone;
-                    self.blocks[block.0 as usize].standing = Standing::Open;
-                    self.open.insert(block.0, Open::new(u32::from(k) + u32::from(r)));
-                }
-                Err(reason) => return Arrival::Dropped(reason),
-            },
-        }
-        let open = self.open.get_mut(&block.0).expect("an open block has its symbols");
-        if !open.insert(symbol) {
+        let known = &mut self.blocks[block.0 as usize];
+        if !self.bitmaps.insert(known.row, symbol) {
             return Arrival::Dropped(DropReason::Duplicate);
         }
-        let completes = open.count == k;
+        known.held += 1;
+        let completes = known.held == k;
         if completes {
-            self.open.remove(&block.0);
+            self.close(block, Standing::HandedOn);
             self.handed_on += 1;
-            self.blocks[block.0 as usize].standing = Standing::HandedOn;
         }
-        match evicted {
-            Some(evicted) if !completes => Arrival::KeptInsteadOf { symbol, evicted },
-            _ => Arrival::Kept { symbol, completes },
+        Arrival::Kept { symbol, completes }
+    }
+
+    /// Opens a block for its first symbol.
+    fn begin(&mut self, block: BlockIndex, transmission: u32) -> Arrival {
+        let evicted = match self.make_room(block) {
+            Ok(evicted) => evicted,
+            Err(reason) => return Arrival::Dropped(reason),
+        };
+        let row = self.bitmaps.take();
+        let known = &mut self.blocks[block.0 as usize];
+        (known.row, known.held, known.standing) = (row, 0, Standing::Open);
+        self.open.insert(block.0);
+        match (self.mark(block, transmission), evicted) {
+            (Arrival::Kept { symbol, completes: false }, Some(evicted)) => {
+                Arrival::KeptInsteadOf { symbol, evicted }
+            }
+            (arrival, _) => arrival,
         }
     }
 
@@ -177,7 +189,7 @@ impl Blocks {
         if self.open.len() + self.handed_on < self.slots {
             return Ok(None);
         }
-        let oldest = *self.open.keys().next().ok_or(DropReason::NoMemory)?;
+        let oldest = *self.open.first().ok_or(DropReason::NoMemory)?;
         if self.geometry.window_of(BlockIndex(oldest)) >= self.geometry.window_of(block) {
             return Err(DropReason::NoMemory);
         }
@@ -188,9 +200,9 @@ impl Blocks {
 
     /// Learns what was sent of `block` and what is announced.
     pub fn learn(&mut self, block: BlockIndex, sent: u32, announced: u32) {
-        let Some(known) = self.blocks.get_mut(block.0 as usize) else { return };
-        known.sent = known.sent.max(sent);
-        known.announced = known.announced.max(announced);
+        if let Some(known) = self.blocks.get_mut(block.0 as usize) {
+            known.learn(sent, announced);
+        }
     }
 
     /// Takes it that everything announced of `block` was sent: its window has passed.
@@ -208,7 +220,7 @@ impl Blocks {
             Standing::Done | Standing::HandedOn => return None,
             Standing::Missing | Standing::Open => {}
         }
-        let want = self.want(block, known.sent);
+        let want = self.want(block, known);
         (want > known.announced).then_some(want)
     }
 
@@ -217,10 +229,13 @@ impl Blocks {
         self.blocks.get(block.0 as usize).map_or(0, |known| known.announced)
     }
 
-    fn want(&self, block: BlockIndex, sent: u32) -> u32 {
+    fn want(&self, block: BlockIndex, known: &Block) -> u32 {
+        let sent = known.sent;
         let k = self.geometry.source_symbols_of(block);
-        let Some(open) = self.open.get(&block.0) else { return sent.saturating_add(k.into()) };
-        let missing = u32::from(k - open.count);
+        if known.standing != Standing::Open {
+            return sent.saturating_add(k.into());
+        }
+        let missing = u32::from(k - known.held);
         let period = u32::from(k) + u32::from(self.geometry.repair_symbols());
         if sent.saturating_add(missing) <= period {
             return sent + missing; // The first period repeats nothing.
@@ -228,8 +243,8 @@ impl Blocks {
         let mut still_missing = missing;
         let mut transmission = sent;
         while still_missing > 0 && transmission < u32::MAX {
-            let is_new = !open.has(self.geometry.symbol_of(k, transmission));
-            still_missing -= u32::from(is_new);
+            let symbol = self.geometry.symbol_of(k, transmission);
+            still_missing -= u32::from(!self.bitmaps.has(known.row, symbol));
             transmission += 1;
         }
         transmission
@@ -260,13 +275,21 @@ impl Blocks {
         self.handed_on -= usize::from(standing == Standing::HandedOn);
         self.done -= u32::from(standing == Standing::Done);
         self.done += u32::from(next == Standing::Done);
-        self.open.remove(&block.0);
-        self.blocks[block.0 as usize].standing = next;
+        self.close(block, next);
     }
 
     fn forget(&mut self, block: BlockIndex) {
-        self.open.remove(&block.0);
-        self.blocks[block.0 as usize].standing = Standing::Missing;
+        self.close(block, Standing::Missing);
+    }
+
+    /// Whatever marks `block` has go.
+    fn close(&mut self, block: BlockIndex, next: Standing) {
+        let known = &mut self.blocks[block.0 as usize];
+        if known.standing == Standing::Open {
+            self.bitmaps.give_back(known.row);
+            self.open.remove(&block.0);
+        }
+        known.standing = next;
     }
 
     /// Whether any symbol of `block` is held or was handed on.

@@ -5,6 +5,7 @@
 //! until [`Output::Idle`]; `now` never goes back. PROTOCOL 5.2, 6, 7.
 
 mod ask;
+mod bitmaps;
 mod blocks;
 mod orders;
 pub mod phase;
@@ -341,15 +342,13 @@ impl Session {
             self.consider_asking(now);
         }
         let is_wanted = self.is_asking();
-        for header in headers {
+        verdicts.extend(headers.iter().map(|header| {
             self.reporting.observe(header.seq);
-            let verdict =
-                if is_wanted { self.arrive(header) } else { Verdict::Drop(DropReason::Late) };
-            if let Verdict::Drop(reason) = verdict {
-                self.drops.increment(reason);
+            match is_wanted {
+                true => self.arrive(header),
+                false => self.ignore(DropReason::Late),
             }
-            verdicts.push(verdict);
-        }
+        }));
     }
 
     fn arrive(&mut self, header: &SymbolHeader) -> Verdict {
@@ -365,8 +364,13 @@ impl Session {
             Arrival::KeptInsteadOf { symbol, evicted } => {
                 Verdict::KeepInsteadOf { block, symbol, evicted }
             }
-            Arrival::Dropped(reason) => Verdict::Drop(reason),
+            Arrival::Dropped(reason) => self.ignore(reason),
         }
+    }
+
+    fn ignore(&mut self, reason: DropReason) -> Verdict {
+        self.drops.increment(reason);
+        Verdict::Drop(reason)
     }
 
     fn on_data(&mut self) {
