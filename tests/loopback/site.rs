@@ -82,12 +82,8 @@ impl Site {
     /// Starts the daemon of `host` and waits until it listens; returns its place.
     pub(crate) fn start(&mut self, host: &str) -> usize {
         let mut daemon = Running::start(host, &mut self.daemon_command(host), &self.logs());
-        let port = format!(":{:04X} ", self.group.port());
-        daemon.wait_until("it listens", DEADLINE, |daemon| {
-            let tables = ["udp", "udp6"].map(|file| format!("/proc/{}/net/{file}", daemon.pid()));
-            // Every socket of the machine is listed; the port is this site's alone.
-            tables.iter().any(|path| fs::read_to_string(path).is_ok_and(|it| it.contains(&port)))
-        });
+        // It says so when it has joined; its port is bound a moment before.
+        daemon.wait_for_stderr("listens to", DEADLINE);
         self.hosts.push(daemon);
         self.hosts.len() - 1
     }
