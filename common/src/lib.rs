@@ -1,7 +1,7 @@
 //! What sender and receiver share, in layers; each may use only those above it.
 //!
-//! * words: [`id`], [`units`], [`limits`], [`time`], [`digest`], [`complaint`]: what things are
-//!   called, how big they may be, and what is said when they are not;
+//! * words: [`id`], [`units`], [`count`], [`limits`], [`time`], [`digest`], [`complaint`]: what
+//!   things are called, how big they may be, and what is said when they are not;
 //! * bytes: [`bundle`] (the file), [`wire`] (the datagrams), [`fec`] (the code);
 //! * mechanisms, told `now` and their random numbers: [`geometry`], [`timers`], [`pacer`],
 //!   [`backoff`], [`grtt`];
@@ -13,6 +13,7 @@ pub mod backoff;
 pub mod bundle;
 pub mod clock;
 pub mod complaint;
+pub mod count;
 pub mod digest;
 pub mod drops;
 pub mod fec;

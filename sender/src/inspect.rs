@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
 use common::bundle::{BundleFile, FrameKind};
+use common::count::counted;
 use common::units::ByteSize;
 
 use crate::complaint::Complaint;
@@ -68,22 +69,25 @@ fn as_text(bundle: &BundleFile) -> String {
     line(
         "frames",
         format!(
-            "{} in a table of {}: {} compressed, {} stored, {} gaps",
+            "{} in a table of {}: {} compressed, {} stored, {}",
             plan.count,
             ByteSize(plan.bytes),
             count(bundle, FrameKind::Zstd),
             count(bundle, FrameKind::Stored),
-            count(bundle, FrameKind::Zero),
+            counted(count(bundle, FrameKind::Zero), "gap"),
         ),
     );
     line("payload", format!("{}, {}", ByteSize(bundle.payload_bytes()), manifest.codec));
     if let Some(limits) = manifest.unpack {
         let bytes = ByteSize(limits.bytes);
-        line("unpacks to", format!("{} entries, {bytes}, {} deep", limits.entries, limits.depth));
+        line(
+            "unpacks to",
+            format!("{}, {bytes}, {} deep", counted(limits.entries, "entry"), limits.depth),
+        );
     }
     let signed = match preamble.signatures.len() {
         0 => "not signed".into(),
-        bytes => format!("{bytes} bytes of signatures"),
+        bytes => format!("{} of signatures", counted(bytes, "byte")),
     };
     line("signatures", signed);
     out

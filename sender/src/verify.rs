@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use common::bundle::{BundleFile, Verified};
+use common::count::counted;
 use common::units::ByteSize;
 
 use crate::complaint::Complaint;
@@ -43,9 +44,9 @@ impl VerifyArgs {
         match self.json {
             true => console.result(&format!("{}\n", as_json(&bundle, verified))),
             false => console.result(&format!(
-                "{}: right, {} frames, {} of payload, {} of image, release {}\n",
+                "{}: right, {}, {} of payload, {} of image, release {}\n",
                 shown(bundle.path()),
-                verified.frames,
+                counted(verified.frames, "frame"),
                 ByteSize(verified.payload_bytes),
                 ByteSize(verified.image_bytes),
                 bundle.release(),

@@ -61,7 +61,7 @@ fn quiet_is_silent_when_all_is_well_and_says_the_error_when_not() {
     let ending = send(&site, &["-q"]);
     assert_eq!(ending.code, Some(exit::DONE), "{}", ending.stderr);
     assert_eq!(ending.stderr, "");
-    assert!(ending.stdout.contains("1 of 1 hosts active"), "{}", ending.stdout);
+    assert!(ending.stdout.contains("1 of 1 host active"), "{}", ending.stdout);
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn a_terminal_gets_bars_and_one_that_cannot_move_its_cursor_plain_lines() {
     let (bar, cursor_up, green) = ("█", "\x1b[1A", "\x1b[32m");
     let shown = on_terminal("r1", "xterm", false);
     assert!(shown.contains(bar) && shown.contains(cursor_up) && shown.contains(green), "{shown}");
-    assert!(shown.contains("1 of 1 hosts joined"), "{shown}");
+    assert!(shown.contains("1 of 1 host joined"), "{shown}");
     let shown = on_terminal("r2", "xterm", true);
     assert!(shown.contains(bar) && !shown.contains(green), "{shown}");
     let shown = on_terminal("r3", "dumb", false);

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
+use common::count::counted;
 use serde::Serialize;
 
 use super::{DropCount, EndedSession, SCHEMA, SessionStatus, Snapshot};
@@ -87,14 +88,14 @@ fn live_text(snapshot: &Snapshot) -> String {
 fn session_line(session: &SessionStatus) -> String {
     let sent = u64::from(session.received) + u64::from(session.lost);
     let mut line = format!(
-        "{} {} ({:.12}) {}, {} of {} blocks, {} datagrams, {:.2} % lost, {} dropped by the kernel",
+        "{} {} ({:.12}) {}, {} of {}, {}, {:.2} % lost, {} dropped by the kernel",
         session.app,
         session.label,
         session.release,
         session.phase,
         session.blocks_done,
-        session.blocks_total,
-        session.received,
+        counted(session.blocks_total, "block"),
+        counted(session.received, "datagram"),
         f64::from(session.lost) * 100.0 / sent.max(1) as f64,
         session.kernel_drops
     );

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use common::count::counted;
 use common::id::{AppName, ImageKind, Label};
 use common::units::ByteSize;
 
@@ -196,7 +197,7 @@ fn as_text(request: &Request, packed: &Packed, time: Duration) -> String {
     format!(
         "{}: {} {}, release {}\n\
          image    {}, {} ({} bytes), digest {}\n\
-         payload  {} in {} frames{}\n\
+         payload  {} in {}{}\n\
          packed in {:.1} s\n",
         shown(&request.output),
         manifest.app,
@@ -207,7 +208,7 @@ fn as_text(request: &Request, packed: &Packed, time: Duration) -> String {
         image.bytes,
         image.digest,
         ByteSize(payload_bytes),
-        preamble.plan.len(),
+        counted(preamble.plan.len(), "frame"),
         match payload_bytes {
             0 => ": the image is nothing but zeros".into(),
             _ => format!(", {:.2} times smaller than the image", ratio(image.bytes, payload_bytes)),

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use common::bundle::UnpackLimits;
+use common::count::counted;
 use common::id::ImageKind;
 
 use super::cancel::Cancel;
@@ -160,7 +161,10 @@ fn open_directory(
     if kind == ImageKind::Tar {
         return open_tree_as_tar(tree, wanted, cancel);
     }
-    progress.begin(format!("making the {kind} image of {} entries", tree.entries.len()), None);
+    progress.begin(
+        format!("making the {kind} image of {}", counted(tree.entries.len(), "entry")),
+        None,
+    );
     let image = build(kind, &tree, wanted, cancel)?;
     check_tree(&tree, wanted.excludes, cancel)?;
     let image = FileImage::new(image, wanted.temporary)?;

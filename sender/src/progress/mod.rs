@@ -10,6 +10,7 @@ mod tty;
 use std::io::{self, Write};
 use std::time::Duration;
 
+use common::count::counted;
 use common::units::Bitrate;
 use indicatif::MultiProgress;
 
@@ -118,8 +119,8 @@ fn percent(share: f64) -> u32 {
 /// `3 of 8 hosts joined, 2 staged, 1 active, 1 failed`; counts of nothing are left out.
 fn hosts_line(progress: &Progress) -> String {
     let mut line = match progress.expected {
-        Some(expected) => format!("{} of {expected} hosts joined", progress.joined),
-        None => format!("{} hosts joined", progress.joined),
+        Some(expected) => format!("{} of {} joined", progress.joined, counted(expected, "host")),
+        None => format!("{} joined", counted(progress.joined, "host")),
     };
     let counts = [
         (progress.staged, "staged"),

@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::time::Duration;
 
+use common::count::counted;
+
 use crate::session::{Phase, Progress};
 use crate::transfer::Observer;
 
@@ -73,7 +75,7 @@ fn line(elapsed: Duration, progress: &Progress) -> String {
         parts.extend([fleet_line(progress), rate.to_string()]);
     }
     if progress.repair_symbols > 0 {
-        parts.push(format!("{} repair symbols", progress.repair_symbols));
+        parts.push(counted(progress.repair_symbols, "repair symbol"));
     }
     parts.retain(|part| !part.is_empty());
     format!("fanfare: {}", parts.join(", "))

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
+use common::count::counted;
 use common::units::ByteSize;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
@@ -83,7 +84,7 @@ fn head_line(elapsed: Duration, progress: &Progress, eta: Option<Duration>) -> S
     parts.extend(rate_word(progress).map(|rate| rate.to_string()));
     if progress.bytes > 0 {
         parts.push(format!("{} sent", ByteSize(progress.bytes)));
-        parts.push(format!("{} repair symbols", progress.repair_symbols));
+        parts.push(counted(progress.repair_symbols, "repair symbol"));
     }
     parts.extend(eta.map(|eta| format!("{} left", clock_time(eta))));
     parts.join("  ")

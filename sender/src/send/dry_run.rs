@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use common::bundle::BundleFile;
+use common::count::counted;
 use common::geometry::Space;
 use common::net::Interface;
 use common::units::{Bitrate, ByteSize};
@@ -91,11 +92,11 @@ impl Planned<'_> {
         let geometry = &self.plan.geometry;
         let blocks = |space| geometry.space_blocks(space).len();
         format!(
-            "{} source symbols of {} bytes, {} repair symbols a block; payload blocks: {}, \
+            "{} of {} bytes, {} a block; payload blocks: {}, \
              preamble blocks: {} for {}, windows: {}",
-            geometry.space_symbols(Space::Payload),
+            counted(geometry.space_symbols(Space::Payload), "source symbol"),
             geometry.symbol_bytes(),
-            geometry.repair_symbols(),
+            counted(geometry.repair_symbols(), "repair symbol"),
             blocks(Space::Payload),
             blocks(Space::Preamble),
             ByteSize(geometry.space_bytes(Space::Preamble)),
@@ -151,8 +152,8 @@ const fn expected(expect: &Expect) -> Option<usize> {
 fn expect_line(options: &SendOptions) -> String {
     let who = match &options.expect {
         Expect::Any => return "whoever joins; the outcome is unstated".to_owned(),
-        Expect::Count(count) => format!("{count} hosts"),
-        Expect::Names(names) => format!("{} hosts by name", names.len()),
+        Expect::Count(count) => counted(*count, "host"),
+        Expect::Names(names) => format!("{} by name", counted(names.len(), "host")),
     };
     match options.quorum {
         Quorum::All => format!("{who}, all of them"),

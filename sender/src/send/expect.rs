@@ -9,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use common::count::counted;
 use common::id::HostName;
 use common::limits::ROSTER_HOSTS_MAX;
 
@@ -89,7 +90,8 @@ pub fn resolve(
     };
     match quorum {
         Quorum::Count(count) if count > expected => Err(Complaint::usage(format!(
-            "--quorum {count} is more than the {expected} hosts that --expect names"
+            "--quorum {count} is more than the {} that --expect names",
+            counted(expected, "host")
         ))),
         _ => Ok((expect, quorum)),
     }

@@ -11,6 +11,7 @@ pub mod settings;
 pub mod signals;
 
 use common::bundle::BundleFile;
+use common::count::counted;
 use common::limits::SYMBOL_FRAMING_BYTES;
 use common::net::{Network, StopFlag};
 use common::units::ByteSize;
@@ -106,7 +107,7 @@ fn opening(options: &SendOptions, bundle: &BundleFile, plan: &Plan) -> String {
 fn reach(ttl: u8) -> String {
     match ttl {
         1 => "--ttl 1 (this network only)".to_owned(),
-        ttl => format!("--ttl {ttl} (at most {} routers away)", ttl - 1),
+        ttl => format!("--ttl {ttl} (at most {} away)", counted(ttl - 1, "router")),
     }
 }
 
@@ -132,6 +133,7 @@ mod tests {
     #[test]
     fn the_reach_of_a_send_is_said_in_words() {
         assert_eq!(reach(1), "--ttl 1 (this network only)");
+        assert_eq!(reach(2), "--ttl 2 (at most 1 router away)");
         assert_eq!(reach(4), "--ttl 4 (at most 3 routers away)");
     }
 }

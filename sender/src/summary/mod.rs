@@ -8,6 +8,7 @@ mod table;
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use common::count::counted;
 use common::wire::{Activation, escaped};
 
 use crate::complaint::Complaint;
@@ -117,7 +118,7 @@ fn expected(report: &Report, options: &SendOptions) -> usize {
 fn score(report: &Report, options: &SendOptions) -> String {
     let (there, expected) = (there(report), expected(report, options));
     let word = target(report.activation).as_str();
-    let mut line = format!("{there} of {expected} hosts {word}");
+    let mut line = format!("{there} of {} {word}", counted(expected, "host"));
     let staged = report.hosts.iter().filter(|host| host.state == HostState::Staged).count();
     if report.activation != Activation::Hold && staged > 0 {
         line.push_str(&format!(", {staged} staged"));
@@ -137,12 +138,10 @@ fn causes(report: &Report) -> String {
         line.push_str(&format!("; {} {}: {}", host.host, host.state.as_str(), reason(host)));
     }
     if named.len() > CAUSES_MAX {
-        line.push_str(&format!("; and {} more hosts", named.len() - CAUSES_MAX));
+        line.push_str(&format!("; and {}", counted(named.len() - CAUSES_MAX, "more host")));
     }
-    match nameless.len() {
-        0 => {}
-        1 => line.push_str("; 1 host never joined"),
-        count => line.push_str(&format!("; {count} hosts never joined")),
+    if !nameless.is_empty() {
+        line.push_str(&format!("; {} never joined", counted(nameless.len(), "host")));
     }
     line
 }

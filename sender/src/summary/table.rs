@@ -1,5 +1,6 @@
 //! The summary that a person reads: one line of result, the hosts, the cost on the wire.
 
+use common::count::counted;
 use common::units::{Bitrate, ByteSize};
 
 use super::{by_name, expected, is_exception, is_nameless, outcome_name, reason, target, there};
@@ -42,13 +43,13 @@ pub fn to_table(report: &Report, options: &SendOptions, is_coloured: bool) -> St
 
 fn heading(report: &Report, options: &SendOptions) -> String {
     format!(
-        "{} {} ({}): {}, {} of {} hosts {} in {:.2} s\n",
+        "{} {} ({}): {}, {} of {} {} in {:.2} s\n",
         report.app,
         report.label,
         report.release.0.short(),
         outcome_name(&report.outcome),
         there(report),
-        expected(report, options),
+        counted(expected(report, options), "host"),
         target(report.activation).as_str(),
         report.seconds
     )
@@ -68,7 +69,7 @@ fn host_rows<'a>(hosts: impl Iterator<Item = &'a HostReport>) -> Vec<[String; 6]
     }
     if nameless > 0 {
         let who = match rows.len() {
-            1 => format!("({nameless} hosts)"),
+            1 => format!("({})", counted(nameless, "host")),
             _ => format!("({nameless} more)"),
         };
         let why = "never joined; --expect @FILE would name them".to_owned();
@@ -146,13 +147,13 @@ fn wire_line(report: &Report) -> String {
         return String::new();
     }
     format!(
-        "\nwire: {} symbols for {} source symbols ({:.3}), {} in {:.2} s ({}), {} needs\n",
-        wire.sent_symbols,
-        wire.source_symbols,
+        "\nwire: {} for {} ({:.3}), {} in {:.2} s ({}), {}\n",
+        counted(wire.sent_symbols, "symbol"),
+        counted(wire.source_symbols, "source symbol"),
         wire.sent_symbols as f64 / wire.source_symbols.max(1) as f64,
         ByteSize(wire.bytes),
         wire.time.as_secs_f64(),
         Bitrate::of(wire.bytes, wire.time),
-        wire.needs
+        counted(wire.needs, "need")
     )
 }

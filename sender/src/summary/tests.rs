@@ -177,14 +177,14 @@ fn the_other_ends_are_told_in_one_line_each() {
         line(Outcome::TimedOut, half(), 1),
         (
             124,
-            "timed out after 1m 30s: 0 of 1 hosts active; \
+            "timed out after 1m 30s: 0 of 1 host active; \
              web-1 receiving: not finished when the session ended"
                 .to_owned()
         )
     );
     assert_eq!(
         line(Outcome::Interrupted, half(), 1),
-        (130, "interrupted: the hosts were told to stop; 0 of 1 hosts active".to_owned())
+        (130, "interrupted: the hosts were told to stop; 0 of 1 host active".to_owned())
     );
 }
 

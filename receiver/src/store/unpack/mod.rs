@@ -23,6 +23,7 @@ use std::fmt;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
+use common::count::counted;
 use tar::{Archive, Entry, EntryType};
 
 use self::pax::Extensions;
@@ -181,7 +182,8 @@ impl Unpacker {
         }
         self.done.entries += 1;
         if self.done.entries > self.bounds.entries {
-            let reason = format!("is beyond the limit of {} entries", self.bounds.entries);
+            let reason =
+                format!("is beyond the limit of {}", counted(self.bounds.entries, "entry"));
             return Err(refuse(&reason));
         }
         self.done.attributes_dropped += extensions.attributes;
