@@ -7,16 +7,18 @@ pub mod args;
 pub mod settings;
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::path::Path;
 
 use clap::Parser;
 use common::net::{StopFlag, SystemNetwork};
 use tracing::level_filters::LevelFilter;
 
 use self::args::{Cli, RunArgs, StoreArgs, Verb};
+use crate::config::Config;
 use crate::daemon;
 use crate::exit::{Complaint, Exit};
 use crate::status::StatusBoard;
-use crate::store::Store;
+use crate::store::{Inventory, Store};
 use crate::{control, releases, status};
 
 /// Does what the command line says.
@@ -49,26 +51,28 @@ fn run_daemon(args: &RunArgs) -> Result<(), Complaint> {
 }
 
 fn list(args: &StoreArgs) -> Result<(), Complaint> {
-    let store = settings::store(&args.place, &settings::load(&args.place)?);
-    let held = Store::inspect(&store).map_err(of_store)?;
+    let config = settings::load(&args.place)?;
+    let held = inspect(&settings::store(&args.place, &config), &config)?;
     print(&if args.json { releases::to_json(&held) } else { releases::to_table(&held) })
 }
 
 fn show(args: &StoreArgs) -> Result<(), Complaint> {
-    let store = settings::store(&args.place, &settings::load(&args.place)?);
+    let config = settings::load(&args.place)?;
+    let store = settings::store(&args.place, &config);
     let snapshot = status::ask(&store).map_err(|error| {
         let line = format!("cannot ask the daemon of {}: {error}", store.display());
         Complaint::new(Exit::Resources, line)
     })?;
-    let held = Store::inspect(&store).map_err(of_store)?;
+    let held = inspect(&store, &config)?;
     print(&match args.json {
         true => status::to_json(snapshot.as_ref(), &held),
         false => status::to_table(&store, snapshot.as_ref(), &held),
     })
 }
 
-fn of_store(error: crate::store::StoreError) -> Complaint {
-    Complaint::new(Exit::of_store(&error), error)
+fn inspect(store: &Path, config: &Config) -> Result<Inventory, Complaint> {
+    Store::inspect(store, |store, app| settings::root(app, config, store))
+        .map_err(|error| Complaint::new(Exit::of_store(&error), error))
 }
 
 fn machine_name() -> String {

@@ -36,6 +36,12 @@ pub fn store(place: &PlaceArgs, config: &Config) -> PathBuf {
     store.cloned().unwrap_or_else(|| DEFAULT_STORE.into())
 }
 
+/// Where services see `app`.
+pub fn root(app: &AppName, config: &Config, store: &Path) -> PathBuf {
+    let configured = config.app.get(app).and_then(|settings| settings.root.clone());
+    configured.unwrap_or_else(|| default_root(store, app))
+}
+
 /// What the daemon is to do; `machine_name` is asked for only when nobody named the host.
 ///
 /// # Errors
@@ -119,7 +125,7 @@ fn apps(args: &RunArgs, config: &Config, store: &Path) -> Result<Vec<AppConfig>,
         let settings = config.app.get(app).unwrap_or(&plain);
         AppConfig {
             app: app.clone(),
-            root: settings.root.clone().unwrap_or_else(|| default_root(store, app)),
+            root: root(app, config, store),
             keep: settings.keep.unwrap_or(limits::KEEP_DEFAULT),
             keep_image: settings.keep_image.unwrap_or(false),
         }

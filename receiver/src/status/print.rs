@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{DropCount, EndedSession, SCHEMA, SessionStatus, Snapshot};
 use crate::releases;
-use crate::store::ReleaseFacts;
+use crate::store::Inventory;
 
 /// The end of the year 9999, after which RFC 3339 has no form.
 const LAST_SECOND: u64 = 253_402_300_799;
@@ -20,7 +20,8 @@ struct Status<'a> {
     running: bool,
     #[serde(flatten)]
     live: Option<Live<'a>>,
-    releases: &'a [ReleaseFacts],
+    #[serde(flatten)]
+    held: &'a Inventory,
 }
 
 #[derive(Serialize)]
@@ -32,27 +33,27 @@ struct Live<'a> {
 }
 
 /// The state of the daemon, if there is one, and of the store as one JSON object.
-pub fn to_json(snapshot: Option<&Snapshot>, releases: &[ReleaseFacts]) -> String {
+pub fn to_json(snapshot: Option<&Snapshot>, held: &Inventory) -> String {
     let live = snapshot.map(|it| Live {
         daemon: &it.daemon,
         sessions: &it.sessions,
         ended: &it.ended,
         drops: &it.drops,
     });
-    let status = Status { schema: SCHEMA, running: live.is_some(), live, releases };
+    let status = Status { schema: SCHEMA, running: live.is_some(), live, held };
     let mut text = serde_json::to_string_pretty(&status).expect("words and numbers serialise");
     text.push('\n');
     text
 }
 
 /// The same for people.
-pub fn to_table(store: &Path, snapshot: Option<&Snapshot>, releases: &[ReleaseFacts]) -> String {
+pub fn to_table(store: &Path, snapshot: Option<&Snapshot>, held: &Inventory) -> String {
     let mut text = match snapshot {
         Some(snapshot) => live_text(snapshot),
         None => format!("no fanhost is running on {}\n", store.display()),
     };
     text.push('\n');
-    text.push_str(&releases::to_table(releases));
+    text.push_str(&releases::to_table(held));
     text
 }
 
@@ -142,7 +143,8 @@ mod tests {
 
     #[test]
     fn a_person_reads_what_the_daemon_is_does_and_did() {
-        let text = to_table(Path::new("/var/lib/fanfare"), Some(&snapshot()), &[]);
+        let text =
+            to_table(Path::new("/var/lib/fanfare"), Some(&snapshot()), &Inventory::default());
         assert_eq!(
             text,
             "web-1: fanhost 0.1.0, process 4711, since 2023-11-14T22:13:20Z\n\
@@ -160,16 +162,20 @@ mod tests {
 
     #[test]
     fn without_a_daemon_it_says_so_and_shows_the_store() {
-        let text = to_table(Path::new("/var/lib/fanfare"), None, &[]);
+        let text = to_table(Path::new("/var/lib/fanfare"), None, &Inventory::default());
         assert_eq!(text, "no fanhost is running on /var/lib/fanfare\n\nno releases\n");
-        let value: serde_json::Value = serde_json::from_str(&to_json(None, &[])).unwrap();
-        assert_eq!(value, serde_json::json!({"schema": 1, "running": false, "releases": []}));
+        let value: serde_json::Value =
+            serde_json::from_str(&to_json(None, &Inventory::default())).unwrap();
+        assert_eq!(
+            value,
+            serde_json::json!({"schema": 1, "running": false, "releases": [], "images": []})
+        );
     }
 
     #[test]
     fn a_script_reads_one_object() {
         let value: serde_json::Value =
-            serde_json::from_str(&to_json(Some(&snapshot()), &[])).unwrap();
+            serde_json::from_str(&to_json(Some(&snapshot()), &Inventory::default())).unwrap();
         assert_eq!(value["running"], true);
         assert_eq!(value["daemon"]["host"], "web-1");
         assert_eq!(value["sessions"][0]["lost"], 10);

@@ -2,9 +2,11 @@
 //!
 //! Not here: printing. A list made beside a running daemon may be a moment old, never half.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use common::digest::Digest;
 use common::id::{AppName, ImageKind, Label, ReleaseId};
 
 use super::app::{Known, all_known, read_current, read_state};
@@ -46,8 +48,35 @@ pub struct ReleaseFacts {
     pub has_image: bool,
 }
 
-/// Every release of every app of the store at `root`.
-pub(super) fn inspect(root: &Path) -> Result<Vec<ReleaseFacts>, StoreError> {
+/// A verified image that no manifest in the store names: it was finished just before a crash, or
+/// its manifest is gone. A send of a release with this image needs no data.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct SpareImage {
+    /// The app that it was received for.
+    pub app: AppName,
+    /// Its digest.
+    pub image: Digest,
+    /// What it is.
+    pub kind: ImageKind,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// What a store holds.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Inventory {
+    /// Releases, newest first within an app.
+    pub releases: Vec<ReleaseFacts>,
+    /// Images of no release.
+    pub images: Vec<SpareImage>,
+}
+
+/// What lies in the store at `root`; `root_of` says where services see an app whose state file,
+/// which would say so, is not there.
+pub(super) fn inspect(
+    root: &Path,
+    root_of: impl Fn(&Path, &AppName) -> PathBuf,
+) -> Result<Inventory, StoreError> {
     let unreadable = |error: &io::Error| StoreError::of_read(root.display(), error);
     let root = root.canonicalize().map_err(|error| unreadable(&error))?;
     let entries = std::fs::read_dir(&root).map_err(|error| unreadable(&error))?;
@@ -62,16 +91,39 @@ pub(super) fn inspect(root: &Path) -> Result<Vec<ReleaseFacts>, StoreError> {
     }
     apps.sort();
     let mounted = mount_table();
-    let mut all = Vec::new();
+    let mut inventory = Inventory::default();
     for app in apps {
-        // The state file says where the app's root is; without one it never had a release.
-        let nowhere = Layout::new(&root, &app, Path::new(""));
-        if let Some(state) = read_state(&nowhere)? {
-            let layout = Layout::new(&root, &app, &state.root);
-            all.extend(releases(&layout, &app, &mounted)?);
-        }
+        let root_of_app = root_of(&root, &app);
+        let state = read_state(&Layout::new(&root, &app, &root_of_app))?;
+        let layout = Layout::new(&root, &app, state.as_ref().map_or(&root_of_app, |it| &it.root));
+        let held = releases(&layout, &app, &mounted)?;
+        inventory.images.extend(spare_images(&layout, &app)?);
+        inventory.releases.extend(held);
     }
-    Ok(all)
+    Ok(inventory)
+}
+
+/// Images that no manifest names. What else lies beside them is not the store's.
+fn spare_images(layout: &Layout, app: &AppName) -> Result<Vec<SpareImage>, StoreError> {
+    let (all, _) = all_known(layout)?;
+    let named: BTreeSet<Digest> = all.iter().map(|known| known.manifest.image.digest).collect();
+    let directory = layout.images();
+    let entries = match std::fs::read_dir(&directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(StoreError::of_read(directory.display(), &error)),
+    };
+    let images = entries.filter_map(|entry| {
+        let entry = entry.ok()?;
+        let name = entry.file_name();
+        let (digest, kind) = name.to_str()?.split_once('.')?;
+        let image = digest.parse().ok().filter(|image| !named.contains(image))?;
+        let kind = ImageKind::ALL.into_iter().find(|it| it.as_str() == kind)?;
+        Some(SpareImage { app: app.clone(), image, kind, bytes: entry.metadata().ok()?.len() })
+    });
+    let mut images: Vec<SpareImage> = images.collect();
+    images.sort_by_key(|image| image.image);
+    Ok(images)
 }
 
 /// Every release of one app, newest first.

@@ -53,7 +53,7 @@ use self::app::App;
 pub use self::app::AppConfig;
 pub use self::error::{StepError, StoreError};
 use self::limits::SPARE_BYTES;
-pub use self::list::ReleaseFacts;
+pub use self::list::{Inventory, ReleaseFacts, SpareImage};
 pub use self::mount::Mounted;
 pub use self::partial::{Partial, VerifiedImage};
 pub use self::prefix::Prefix;
@@ -274,12 +274,17 @@ impl Store {
         Ok(all)
     }
 
-    /// Every release in the store at `root`, without opening it: also beside a running daemon.
+    /// What lies in the store at `root`, without opening it: also beside a running daemon.
+    /// `root_of` says where services see an app whose state file does not: by the store's real
+    /// path and the app's name.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn inspect(root: &Path) -> Result<Vec<ReleaseFacts>, StoreError> {
-        list::inspect(root)
+    pub fn inspect(
+        root: &Path,
+        root_of: impl Fn(&Path, &AppName) -> PathBuf,
+    ) -> Result<Inventory, StoreError> {
+        list::inspect(root, root_of)
     }
 
     fn complain(&self, lines: Vec<String>) {

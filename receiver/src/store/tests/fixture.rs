@@ -13,7 +13,9 @@ use common::digest::Digest;
 use common::id::{AppName, ChunkIndex, FrameIndex, ImageKind, ReleaseId};
 
 use crate::store::unpack::archive::{Entry, archive};
-use crate::store::{AppConfig, Partial, Store, StoreError, VerifiedImage, World};
+use crate::store::{
+    AppConfig, Inventory, Partial, ReleaseFacts, Store, StoreError, VerifiedImage, World,
+};
 
 /// Length of a chunk here.
 pub(in crate::store) const CHUNK_BYTES: usize = 16 << 10;
@@ -339,6 +341,16 @@ impl Place {
 
     pub(in crate::store) fn open_in(&self, world: Arc<dyn World>) -> Result<Store, StoreError> {
         Store::open_in(world, &self.store, vec![self.config()])
+    }
+
+    /// What `fanhost releases` finds, told that the shop's root is beside the store.
+    pub(in crate::store) fn inspect(&self) -> Inventory {
+        Store::inspect(&self.store, |_, _| self.root.clone()).unwrap()
+    }
+
+    /// The releases of that.
+    pub(in crate::store) fn list(&self) -> Vec<ReleaseFacts> {
+        self.inspect().releases
     }
 
     pub(in crate::store) fn current(&self) -> PathBuf {

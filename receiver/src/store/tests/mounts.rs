@@ -65,7 +65,7 @@ fn every_kind_is_mounted_beside_the_one_before_and_again_after_a_reboot() {
                 assert_eq!(error.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
             };
             check("at first");
-            let listed = Store::inspect(&place.store).unwrap();
+            let listed = place.list();
             assert!(listed.iter().all(|facts| facts.is_mounted && facts.is_staged), "{listed:?}");
             drop(store);
             unmount_below(&base);

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use common::wire::Fault;
 
 use super::fixture::{Place, Release, shop};
-use crate::store::{AppConfig, Store};
+use crate::store::{AppConfig, Store, default_root};
 
 #[test]
 fn current_is_a_relative_link_to_a_whole_release() {
@@ -204,13 +204,35 @@ fn the_store_is_listed_beside_a_running_daemon_and_after_it() {
     let store = place.open();
     Release::tar(1).install(&store).unwrap();
     Release::raw(2).install(&store).unwrap();
-    assert_eq!(Store::inspect(&place.store).unwrap(), store.releases().unwrap());
-    let listed = Store::inspect(&place.store).unwrap();
+    assert_eq!(place.list(), store.releases().unwrap());
+    let listed = place.list();
     assert!(listed[0].is_current && listed[0].has_image && !listed[0].is_mounted);
     assert!(listed[1].is_previous && listed[1].is_staged && !listed[1].has_image);
     drop(store);
-    assert_eq!(Store::inspect(&place.store).unwrap(), listed);
-    assert!(Store::inspect(Path::new("/nonexistent")).is_err());
+    assert_eq!(place.list(), listed);
+    assert!(Store::inspect(Path::new("/nonexistent"), default_root).is_err());
+}
+
+#[test]
+fn a_store_that_lost_its_state_file_is_listed_by_its_manifests_and_images() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = Place::new(directory.path());
+    let store = place.open();
+    Release::tar(1).install(&store).unwrap();
+    Release::raw(2).install(&store).unwrap();
+    let spare = Release::raw(3).receive(&store).unwrap();
+    drop(store);
+    let with_state = place.inspect();
+    assert_eq!(with_state.images.len(), 1);
+    assert_eq!((with_state.images[0].image, with_state.images[0].bytes), (spare.digest, 311_301));
+    fs::remove_file(place.store.join("shop/state.json")).unwrap();
+    let without = place.inspect();
+    assert_eq!(without.images, with_state.images);
+    let mut expected = with_state.releases;
+    assert!(expected[0].is_current && expected[1].is_previous && expected[1].is_staged);
+    // Only the state file knows which release was current before.
+    expected[1].is_previous = false;
+    assert_eq!(without.releases, expected);
 }
 
 #[test]
