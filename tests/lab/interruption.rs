@@ -110,5 +110,7 @@ fn sigterm_ends_a_daemon_cleanly_in_the_middle_of_a_session() {
     assert!(ending.elapsed > Duration::ZERO);
     lab.hosts()[1].expect_current(&first);
     let outcome = sending.wait(DEADLINE).expect_exit(exit::NOT_REACHED);
-    assert_ne!(outcome.host("h2").state, "active", "{}", outcome.report());
+    let host = outcome.host("h2");
+    assert_eq!(host.state, "failed", "{}", outcome.report());
+    assert_eq!(host.reason, "stopped by its administrator", "PROTOCOL 7.8 through loss");
 }

@@ -1,6 +1,7 @@
 //! A release from one process to others, and what each of them says.
 
 use std::fs;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use tests::lab::Family;
@@ -97,6 +98,26 @@ fn a_daemon_ends_cleanly_on_sigterm_and_serves_any_number_of_sessions() {
     }
     let ending = site.host(place).terminate(DEADLINE);
     assert_eq!(ending.code, Some(0), "{}", ending.stderr);
+}
+
+// PROTOCOL 7.8.
+#[test]
+fn a_host_that_is_terminated_says_so_and_is_named_at_once() {
+    let mut site = Site::new();
+    let [_, place] = ["a", "b"].map(|host| site.start(host));
+    let noise = site.path().join("noise");
+    tests::fixture::make_noise(&noise, "noise", 12 << 20);
+    let bundle = Pack::of(&noise, "r1", Image::Raw).run(site.path());
+    let send = site.send(&bundle).expect(2).rate("30Mbit");
+    let mut sending = send.start_here(Family::V4, &site.logs());
+    sending.process.wait_for_stderr(" pass ", DEADLINE);
+    let ending = site.host(place).terminate(DEADLINE);
+    assert_eq!(ending.code, Some(0), "{}", ending.stderr);
+    let line = "fanfare: b failed: stopped by its administrator";
+    sending.process.wait_for_stderr(line, Duration::from_secs(1));
+    let outcome = sending.wait(DEADLINE).expect_exit(exit::NOT_REACHED);
+    let host = outcome.host("b");
+    assert_eq!((host.state.as_str(), host.reason.as_str()), ("failed", &line[19..]), "{host:?}");
 }
 
 #[test]

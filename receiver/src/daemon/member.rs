@@ -164,7 +164,8 @@ impl Member {
                 warn!("{app} {label}: the sender is silent; what was received is kept");
             }
             Some(Ending::Refused(verdict)) => warn!("{app} {label}: not taken in: {verdict}"),
-            None => debug!("{app} {label}: left"),
+            Some(Ending::Left) => info!("{app} {label}: left while {phase}"),
+            None => debug!("{app} {label}: another session took over"),
         }
         self.ending == Some(Ending::SenderLost)
     }

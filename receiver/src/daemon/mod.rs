@@ -127,6 +127,8 @@ struct Daemon<'a> {
     next_meter: Timestamp,
     warned: Vec<(SessionId, meeting::Reason)>,
     has_ended_one: bool,
+    /// Told to stop: sessions are left, none is joined.
+    is_leaving: bool,
     board: &'a StatusBoard,
 }
 
@@ -190,6 +192,7 @@ pub fn run(
         next_meter: Timestamp::ZERO,
         warned: Vec::new(),
         has_ended_one: false,
+        is_leaving: false,
         board,
     };
     daemon.run(stop)
@@ -250,13 +253,14 @@ impl Daemon<'_> {
             let has_reports = self.take_reports();
             // 2. Time, and what the sessions want done.
             let now = self.clock.now();
+            if stop.is_raised() {
+                self.leave(now);
+            }
             let deadline = self.serve_members(now);
             self.keep_house(now);
-            if stop.is_raised() {
-                return self.shut_down("stopped");
-            }
-            if self.options.once && self.has_ended_one && self.members.is_empty() {
-                return self.shut_down("ended after one session");
+            if let Some(why) = self.reason_to_end() {
+                info!("{} {why}", self.options.host);
+                return Ok(());
             }
             // 3. Rest until something happens.
             if (1..GATHER_BELOW).contains(&data) {
@@ -374,11 +378,19 @@ impl Daemon<'_> {
         self.board.set_sessions(sessions);
     }
 
-    fn shut_down(&mut self, why: &str) -> Result<(), DaemonError> {
-        for member in std::mem::take(&mut self.members).into_values() {
-            member.end();
+    /// Begins to end: every sender is told.
+    fn leave(&mut self, now: Timestamp) {
+        if !std::mem::replace(&mut self.is_leaving, true) {
+            self.members.values_mut().for_each(|member| member.session.handle_shutdown(now));
         }
-        info!("{} {why}", self.options.host);
-        Ok(())
+    }
+
+    fn reason_to_end(&self) -> Option<&'static str> {
+        match (self.is_leaving, self.options.once && self.has_ended_one) {
+            _ if !self.members.is_empty() => None,
+            (true, _) => Some("stopped"),
+            (false, true) => Some("ended after one session"),
+            (false, false) => None,
+        }
     }
 }

@@ -113,6 +113,7 @@ impl Daemon<'_> {
                     member.session.handle_announce(now, announce);
                 }
             }
+            _ if self.is_leaving => {}
             Meeting::Ignore(reason) => self.tell_ignored(id, announce, reason),
             Meeting::Supersede(old) => {
                 info!("{}: another session takes over", announce.app);

@@ -49,6 +49,11 @@ const HAVE_ATTEMPTS: u32 = 20;
 /// Pause between two attempts at HAVE.
 const HAVE_RETRY: Duration = Duration::from_millis(50);
 
+/// STATUSes of a host that is told to stop: so many, in case some are lost.
+const GOODBYES: u32 = 3;
+/// Between two of them.
+const GOODBYE_INTERVAL: Duration = Duration::from_millis(20);
+
 /// Answers are spread over at most this, whatever a sender asks for (PROTOCOL 7.1).
 const SPREAD_MAX: Duration = Duration::from_secs(5);
 
@@ -71,6 +76,8 @@ timer_names! {
         NoData,
         /// The sender has been silent for too long.
         Silence,
+        /// The next STATUS of a host that is told to stop.
+        Goodbye,
     }
 }
 
@@ -181,6 +188,8 @@ pub enum Ending {
     SenderLost,
     /// The sender did not take this host.
     Refused(JoinVerdict),
+    /// This host was told to stop, and has told the sender.
+    Left,
 }
 
 /// What the session wants done.
@@ -215,6 +224,7 @@ pub struct Session {
     orders: orders::Orders,
     held: Vec<(FrameIndex, u32)>,
     have_attempts: u32,
+    goodbyes: u32,
     announced_at: (u64, Timestamp),
     /// One slot of the sweep, and for how many hosts.
     slot_time: Duration,
@@ -268,6 +278,7 @@ impl Session {
             orders: orders::Orders::default(),
             held: Vec::new(),
             have_attempts: 0,
+            goodbyes: 0,
             announced_at: (announce.sent_at_us, now),
             slot_time: announce.timers.slot,
             group_size: announce.group_size,
@@ -486,6 +497,27 @@ impl Session {
         }
     }
 
+    /// This host is told to stop: the sender is told, then the session is over (PROTOCOL 7.8).
+    pub fn handle_shutdown(&mut self, now: Timestamp) {
+        // A switch that was ordered takes milliseconds and will have been made.
+        if self.phase != HostPhase::Activating {
+            self.advance(Step::GaveUp);
+        }
+        if self.phase == HostPhase::Failed && self.fault == Fault::None {
+            (self.fault, self.detail) = (Fault::Stopped, "stopped by its administrator".to_owned());
+        }
+        self.timers.arm(TimerName::Goodbye, now);
+    }
+
+    fn on_goodbye(&mut self, now: Timestamp) {
+        if self.goodbyes == GOODBYES || self.slot.is_none() {
+            return self.outputs.push_back(Output::Ended(Ending::Left));
+        }
+        self.goodbyes += 1;
+        self.send_status(now);
+        self.timers.arm(TimerName::Goodbye, now + GOODBYE_INTERVAL);
+    }
+
     /// The deadline of the last [`Output::Idle`] has passed.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         while let Some(timer) = self.timers.take_expired(now) {
@@ -505,6 +537,7 @@ impl Session {
             TimerName::Silence => {
                 self.outputs.push_back(Output::Ended(Ending::SenderLost));
             }
+            TimerName::Goodbye => self.on_goodbye(now),
         }
     }
 

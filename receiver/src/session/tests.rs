@@ -150,6 +150,44 @@ fn only_a_staged_host_switches_and_none_under_hold() {
     }
 }
 
+/// The STATUSes among outputs.
+fn statuses(outputs: &[Output]) -> Vec<(HostPhase, Fault)> {
+    let status = |output: &Output| match output {
+        Output::Send(Message::Status(status)) => Some((status.phase, status.fault)),
+        _ => None,
+    };
+    outputs.iter().filter_map(status).collect()
+}
+
+// PROTOCOL 7.8: at once, three times, and then no more of the session.
+#[test]
+fn a_host_that_is_told_to_stop_says_so_unless_it_has_switched() {
+    let mut session = session(Activation::Each);
+    session.handle_shutdown(at(5));
+    assert_eq!(statuses(&drain(&mut session, at(5))), [(HostPhase::Failed, Fault::Stopped)]);
+    let outputs = drain(&mut session, at(500));
+    assert_eq!(statuses(&outputs), [(HostPhase::Failed, Fault::Stopped); 2]);
+    assert_eq!(outputs.last(), Some(&Output::Ended(Ending::Left)));
+
+    let mut session = self::session(Activation::Each);
+    for event in [StoreEvent::ImageDurable, StoreEvent::Staged] {
+        session.handle_store(at(2), event);
+    }
+    drain(&mut session, at(3));
+    session.handle_shutdown(at(4));
+    session.handle_store(at(5), StoreEvent::Switched);
+    let phases: Vec<_> = statuses(&drain(&mut session, at(500)));
+    assert_eq!(phases.last(), Some(&(HostPhase::Active, Fault::None)), "its switch was under way");
+}
+
+#[test]
+fn a_host_without_a_slot_has_nobody_to_say_goodbye_to() {
+    let announce = announce(Activation::Each, Duration::from_micros(50));
+    let mut session = Session::new(at(0), SessionId(5), &announce, facts(), 1);
+    session.handle_shutdown(at(1));
+    assert_eq!(drain(&mut session, at(1)).last(), Some(&Output::Ended(Ending::Left)));
+}
+
 // PROTOCOL 4.13: an order issued before one that was obeyed is late news.
 #[test]
 fn a_stale_order_is_dropped() {

@@ -4,21 +4,22 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use common::geometry::Space;
-use common::id::{BootNonce, Slot};
+use common::id::{BootNonce, HostName, Slot};
 use common::time::Timestamp;
 use common::wire::{
     Activated, Have, HostPhase, Join, JoinAck, JoinVerdict, Message, Need, Outcome, Rate, Status,
     VERSION,
 };
 
+use super::outcome::fault_line;
 use super::phase::Phase;
 use super::report::Expect;
 use super::roster::Admission;
 use super::schedule::Answer;
 use super::{ADVERTISE_DELAY, Output, Session, TimerName};
 
-/// Unexpected hosts that are told of by name.
-const UNEXPECTED_TOLD_MAX: usize = 20;
+/// Hosts that are told of by name while the session lasts; the report names all.
+const TOLD_MAX: usize = 20;
 
 impl Session {
     /// A message of this session from a host, authenticated.
@@ -39,7 +40,7 @@ impl Session {
         self.observe_rtt(now, join.echo_us, join.held);
         let refusal = self.refusal(join);
         if refusal == Some(JoinVerdict::NotExpected) {
-            self.tell_unexpected(from, join);
+            self.tell_of(&join.host, &format!("at {from} joins but is not expected"));
         }
         let admission = match refusal {
             Some(verdict) => Admission { verdict, slot: Slot(0), is_new: false },
@@ -54,12 +55,10 @@ impl Session {
         }
     }
 
-    /// Names a host that is not on the list, each once and no more than a screenful.
-    fn tell_unexpected(&mut self, from: SocketAddr, join: &Join) {
-        if self.unexpected.len() < UNEXPECTED_TOLD_MAX && self.unexpected.insert(join.host.clone())
-        {
-            let line = format!("{} at {from} joins but is not expected", join.host);
-            self.outputs.push_back(Output::Notice(line));
+    /// Names a host for what the operator did not ask for, each once and no more than a screenful.
+    fn tell_of(&mut self, host: &HostName, what: &str) {
+        if self.told.len() < TOLD_MAX && self.told.insert(host.clone()) {
+            self.outputs.push_back(Output::Notice(format!("{host} {what}")));
         }
     }
 
@@ -118,6 +117,11 @@ impl Session {
         }
         self.observe_rtt(now, status.echo_us, status.held);
         self.roster.on_status(now, status);
+        if status.phase == HostPhase::Failed {
+            let host = &self.roster.hosts()[status.slot.0 as usize];
+            let (name, why) = (host.name.clone(), fault_line(host.fault, &host.detail));
+            self.tell_of(&name, &format!("failed: {why}"));
+        }
         self.evaluate(now);
     }
 

@@ -150,7 +150,7 @@ fn absent(host: String) -> HostReport {
 }
 
 /// A host's own words where it gave any, safe to print (PROTOCOL 9.2).
-fn fault_line(fault: Fault, detail: &str) -> String {
+pub(super) fn fault_line(fault: Fault, detail: &str) -> String {
     match (fault, detail) {
         (Fault::None, _) => String::new(),
         (fault, "") => fault.text().to_owned(),
