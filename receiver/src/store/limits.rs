@@ -43,5 +43,12 @@ pub const NAME_BYTES: usize = 255;
 /// Attempts to take a free loop device while other processes take it first.
 pub const LOOP_ATTEMPTS: u32 = 32;
 
+/// How long a start waits for the store's lock: a daemon that was killed a moment ago gives it back
+/// only when the kernel has closed its files, which takes as long as a write that is under way.
+pub const LOCK_WAIT: Duration = Duration::from_secs(3);
+
+/// Between two attempts at the lock.
+pub const LOCK_RETRY: Duration = Duration::from_millis(20);
+
 /// Bytes of `state.json` and of a manifest that are read back.
 pub const SMALL_FILE_BYTES: u64 = 1 << 20;

@@ -18,6 +18,7 @@ mod journal;
 mod layout;
 pub mod limits;
 mod list;
+mod lock;
 mod mount;
 mod partial;
 mod prefix;
@@ -35,9 +36,8 @@ mod world;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -46,8 +46,6 @@ use common::digest::Digest;
 use common::id::{AppName, ImageKind, ReleaseId};
 use common::units::ByteSize;
 use common::wire::Fault;
-use rustix::fs::FlockOperation;
-use rustix::io::Errno;
 
 use self::app::App;
 pub use self::app::AppConfig;
@@ -63,9 +61,6 @@ pub use self::step::{Bounds, Step};
 use self::switch::Rule;
 pub use self::unpack::{Refusal, Unpacked};
 pub use self::world::{SystemWorld, With, World};
-
-/// Name of the lock file; no app can have it, because of its first character.
-const LOCK: &str = "@lock";
 
 /// Name of the directory in which mounting is tried.
 const PROBE: &str = "@probe";
@@ -107,7 +102,7 @@ impl Store {
         // Mount tables and loop devices name things by their real path.
         let real =
             root.canonicalize().map_err(|error| StoreError::of_read(root.display(), &error))?;
-        let lock = take_lock(&real)?;
+        let lock = lock::take(&real)?;
         let capabilities = probe::probe(&*world, &real.join(PROBE))?;
         let mut complaints = Vec::new();
         let mut by_name = BTreeMap::new();
@@ -295,33 +290,6 @@ impl Store {
         self.apps.get(app).ok_or_else(|| {
             StoreError::new(Fault::Internal, format!("{app} is no app of this host"))
         })
-    }
-}
-
-fn take_lock(root: &Path) -> Result<File, StoreError> {
-    let path = root.join(LOCK);
-    let mut options = OpenOptions::new();
-    let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let step = Step::Save { path: path.clone(), content: Vec::new() };
-    let mut file = file.map_err(|error| StoreError::of_step(&step, error.into()))?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {
-            let pid = format!("{}\n", std::process::id());
-            let written = file.set_len(0).and_then(|()| file.write_all(pid.as_bytes()));
-            written.map_err(|error| StoreError::of_step(&step, error.into()))?;
-            Ok(file)
-        }
-        Err(Errno::WOULDBLOCK) => {
-            let mut pid = String::new();
-            let _ = file.read_to_string(&mut pid);
-            let line = format!(
-                "the store {} is in use by process {}: stop it, or give --store another directory",
-                root.display(),
-                pid.trim()
-            );
-            Err(StoreError::busy(line))
-        }
-        Err(errno) => Err(StoreError::of_read(path.display(), &errno.into())),
     }
 }
 

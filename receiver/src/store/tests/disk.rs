@@ -6,11 +6,13 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use common::id::ImageKind;
 use common::wire::Fault;
 
 use super::fixture::{Place, Release, content, in_private_mounts, mount_tmpfs, shop};
+use crate::store::limits::LOCK_WAIT;
 use crate::store::{AppConfig, Store};
 
 #[test]
@@ -18,8 +20,10 @@ fn a_second_daemon_is_told_which_process_has_the_store() {
     let directory = tempfile::tempdir().unwrap();
     let place = Place::new(directory.path());
     let store = place.open();
+    let began = Instant::now();
     let error = Store::open(&place.store, vec![]).unwrap_err();
     assert!(error.is_busy());
+    assert!((LOCK_WAIT..LOCK_WAIT * 2).contains(&began.elapsed()), "{:?}", began.elapsed());
     let line = format!(
         "the store {} is in use by process {}: stop it, or give --store another directory",
         place.store.canonicalize().unwrap().display(),
@@ -28,6 +32,21 @@ fn a_second_daemon_is_told_which_process_has_the_store() {
     assert_eq!(error.to_string(), line);
     drop(store);
     place.open();
+}
+
+#[test]
+fn a_store_that_is_given_up_a_moment_later_is_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = Place::new(directory.path());
+    let store = place.open();
+    let owner = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        drop(store);
+    });
+    let began = Instant::now();
+    Store::open(&place.store, vec![]).unwrap();
+    assert!(began.elapsed() >= Duration::from_millis(300), "{:?}", began.elapsed());
+    owner.join().unwrap();
 }
 
 #[test]
@@ -124,7 +143,7 @@ fn remount(target: &Path, options: &str) {
         if result != Err(rustix::io::Errno::BUSY) {
             break;
         }
-        std::thread::sleep(std::time::Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(5));
         result = attempt();
     }
     result.unwrap();

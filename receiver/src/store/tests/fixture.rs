@@ -336,7 +336,7 @@ impl Place {
     }
 
     pub(in crate::store) fn open_as(&self, config: &AppConfig) -> Store {
-        patiently(|| Store::open(&self.store, vec![config.clone()])).unwrap()
+        Store::open(&self.store, vec![config.clone()]).unwrap()
     }
 
     pub(in crate::store) fn open_in(&self, world: Arc<dyn World>) -> Result<Store, StoreError> {
