@@ -1,4 +1,5 @@
 //! A release from one process to others, and what each of them says.
+#![expect(clippy::disallowed_methods, reason = "it reads and damages what hosts store")]
 
 use std::fs;
 use std::time::Duration;
@@ -98,6 +99,37 @@ fn a_daemon_ends_cleanly_on_sigterm_and_serves_any_number_of_sessions() {
     }
     let ending = site.host(place).terminate(DEADLINE);
     assert_eq!(ending.code, Some(0), "{}", ending.stderr);
+}
+
+// PROTOCOL 7.6.
+#[test]
+fn a_stored_image_that_was_changed_is_not_used_but_received_again() {
+    let mut site = Site::new();
+    let place = site.start("a");
+    let noise = site.path().join("noise");
+    tests::fixture::make_noise(&noise, "noise", 3 << 20);
+    let original = fs::read(&noise).expect("it was just made");
+    let pack = |sequence| {
+        let pack = Pack::of(&noise, &format!("r{sequence}"), Image::Raw);
+        pack.arg(&format!("--sequence={sequence}")).run(site.path())
+    };
+    let [first, second, third] = [1, 2, 3].map(pack);
+    site.run(&site.send(&first).expect(1)).expect_exit(exit::DONE);
+    let images = || fs::read_dir(site.store("a").join("shop/images")).expect("the host made it");
+    let image = images().next().expect("one image is held").expect("it can be read").path();
+    let mut changed = original.clone();
+    changed[1 << 20] ^= 1;
+    fs::write(&image, changed).expect("the directory is ours");
+
+    let outcome = site.run(&site.send(&second).expect(1)).expect_exit(exit::DONE);
+    let spent = outcome.symbols_per_source_symbol();
+    assert!(spent >= 1.0, "{spent}: the image came whole");
+    assert_eq!(fs::read(&image).ok(), Some(original.clone()));
+    assert_eq!(fs::read(site.current("a").join("shop.raw")).ok(), Some(original));
+    let line = format!("{} was changed since it was verified", image.display());
+    assert!(site.host(place).stderr().contains(&line), "{}", site.host(place).stderr());
+    let outcome = site.run(&site.send(&third).expect(1)).expect_exit(exit::DONE);
+    assert_eq!(outcome.symbols_per_source_symbol(), 0.0, "what is right is not sent");
 }
 
 // PROTOCOL 7.8.

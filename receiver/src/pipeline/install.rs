@@ -16,7 +16,7 @@ use common::wire::Fault;
 use super::work::finish_if_complete;
 use super::{Work, runs};
 use crate::session::StoreEvent;
-use crate::store::{Partial, Store, StoreError};
+use crate::store::{Partial, Store, StoreError, VerifiedImage};
 
 /// An image that another session has open is waited for: a superseded session lets go of it as soon
 /// as its workers are through.
@@ -76,10 +76,11 @@ fn prepare(
     let preamble = Arc::new(preamble);
     store.check(&work.app, &preamble).map_err(|error| failure(&error))?;
     if holds_image {
-        let every_block = work.geometry.space_blocks(Space::Payload).map(BlockIndex).collect();
-        work.tell(StoreEvent::Prepared { held: Vec::new(), held_blocks: every_block });
-        work.tell(StoreEvent::ImageDurable);
-        return stage_held(store, work, &preamble);
+        let held = store.verify_held(&work.app, &preamble).map_err(|error| failure(&error))?;
+        match held {
+            Some(image) => return stage(store, work, &preamble, image),
+            None => work.tell(StoreEvent::ImageSpoiled),
+        }
     }
     let partial = begin(store, work, &preamble)?;
     let held = partial.held();
@@ -142,15 +143,19 @@ fn finish(store: &Store, work: &Work) -> Result<(), Failure> {
     let Some(partial) = take_partial(work) else { return Ok(()) };
     let preamble = work.prepared.get().expect("a partial image has a plan");
     let image = partial.finish().map_err(|error| failure(&error))?;
+    stage(store, work, preamble, image)
+}
+
+/// The image is durable and verified: the release is made of it.
+fn stage(
+    store: &Store,
+    work: &Work,
+    preamble: &Preamble,
+    image: VerifiedImage,
+) -> Result<(), Failure> {
     work.tell(StoreEvent::ImageDurable);
     // PROTOCOL 5.3: told only when the release is in place and durable.
     store.stage(&work.app, preamble, image).map_err(|error| failure(&error))?;
-    work.tell(StoreEvent::Staged);
-    Ok(())
-}
-
-fn stage_held(store: &Store, work: &Work, preamble: &Preamble) -> Result<(), Failure> {
-    store.stage_held(&work.app, preamble).map_err(|error| failure(&error))?;
     work.tell(StoreEvent::Staged);
     Ok(())
 }

@@ -123,6 +123,8 @@ pub enum StoreEvent {
     Consumed(BlockIndex),
     /// The block's bytes were wrong or thrown away; it is needed again.
     Spoiled(BlockIndex),
+    /// The image that JOIN told of turned out wrong; [`StoreEvent::Prepared`] follows.
+    ImageSpoiled,
     /// The image is verified as a whole and durable.
     ImageDurable,
     /// The release is mounted or unpacked under its final name.
@@ -479,6 +481,7 @@ impl Session {
             }
             StoreEvent::Consumed(block) => self.blocks.consumed(block),
             StoreEvent::Spoiled(block) => self.blocks.spoiled(block),
+            StoreEvent::ImageSpoiled => self.on_image_spoiled(now),
             StoreEvent::ImageDurable => self.advance(Step::ImageDurable),
             StoreEvent::Staged => self.on_staged(now),
             StoreEvent::Switched => self.on_switched(now),
@@ -487,6 +490,15 @@ impl Session {
         if self.is_asking() && self.blocks.are_all_done() && !self.facts.holds_release {
             self.advance(Step::LastBlock);
         }
+    }
+
+    // PROTOCOL 7.6: the sender has left the payload out for this host, who asks for it now.
+    fn on_image_spoiled(&mut self, now: Timestamp) {
+        let payload = self.geometry.space_blocks(Space::Payload);
+        payload.for_each(|block| self.blocks.spoiled(BlockIndex(block)));
+        self.knows_held = false;
+        self.advance(Step::ImageSpoiled);
+        self.hasten_status(now);
     }
 
     fn offer(&mut self, now: Timestamp, held: Vec<(FrameIndex, u32)>) {

@@ -85,7 +85,7 @@ impl Session {
     }
 
     /// A host's end is news; a lone answer between sweeps costs nothing, and the sweep repeats it.
-    fn hasten_status(&mut self, now: Timestamp) {
+    pub(super) fn hasten_status(&mut self, now: Timestamp) {
         if self.timers.is_armed(TimerName::StatusSlot) {
             return;
         }

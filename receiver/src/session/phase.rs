@@ -9,6 +9,8 @@ pub enum Step {
     FirstSymbol,
     /// Every block is decoded and handed on.
     LastBlock,
+    /// The image that was held turned out wrong.
+    ImageSpoiled,
     /// The image is verified as a whole and durable under its final name.
     ImageDurable,
     /// The release is mounted or unpacked under its final name.
@@ -23,9 +25,10 @@ pub enum Step {
 
 impl Step {
     /// Every step, in the order of the phases they lead to.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::FirstSymbol,
         Self::LastBlock,
+        Self::ImageSpoiled,
         Self::ImageDurable,
         Self::Staged,
         Self::Switch,
@@ -40,6 +43,7 @@ pub const fn after(phase: HostPhase, step: Step) -> Option<HostPhase> {
     match (phase, step) {
         (Joined, Step::FirstSymbol) => Some(Receiving),
         (Joined | Receiving, Step::LastBlock) => Some(Verifying),
+        (Verifying, Step::ImageSpoiled) => Some(Receiving),
         (Joined | Receiving | Verifying, Step::ImageDurable) => Some(Staging),
         (Joined | Staging, Step::Staged) => Some(Staged),
         (Staged, Step::Switch) => Some(Activating),

@@ -150,6 +150,37 @@ fn only_a_staged_host_switches_and_none_under_hold() {
     }
 }
 
+/// Hands on the one block of the preamble.
+fn complete_preamble(session: &mut Session) {
+    let k = session.geometry.source_symbols_of(BlockIndex(0));
+    let headers: Vec<_> = (0..u32::from(k)).map(|n| header(BlockIndex(0), n)).collect();
+    session.handle_symbols(at(2), &headers, &mut Vec::new());
+    session.handle_store(at(3), StoreEvent::Consumed(BlockIndex(0)));
+}
+
+fn header(block: BlockIndex, transmission: u32) -> SymbolHeader {
+    let (session, seq) = (SessionId(5), transmission);
+    SymbolHeader { session, seq, key_epoch: 0, flags: 0, block, transmission, announced: 14 }
+}
+
+// PROTOCOL 7.6.
+#[test]
+fn a_held_image_that_turns_out_wrong_is_asked_for() {
+    let announce = announce(Activation::Together, Duration::from_micros(50));
+    let facts = Facts { holds_image: true, ..facts() };
+    let mut session = Session::new(at(0), SessionId(5), &announce, facts, 1);
+    session.handle_join_ack(at(1), &accepted());
+    complete_preamble(&mut session);
+    assert_eq!(session.phase(), HostPhase::Verifying);
+    session.handle_store(at(4), StoreEvent::ImageSpoiled);
+    let prepared = StoreEvent::Prepared { held: Vec::new(), held_blocks: vec![BlockIndex(3)] };
+    session.handle_store(at(5), prepared);
+    assert_eq!(session.phase(), HostPhase::Receiving);
+    assert_eq!(session.blocks().done(), 2, "the preamble, and a block of frames of zeros");
+    session.handle_poll(at(10), 20, &poll(1));
+    assert_eq!(needs(&drain(&mut session, at(500))), 1);
+}
+
 /// The STATUSes among outputs.
 fn statuses(outputs: &[Output]) -> Vec<(HostPhase, Fault)> {
     let status = |output: &Output| match output {

@@ -208,20 +208,19 @@ impl Store {
         self.app(app)?.stage(preamble, &image)
     }
 
-    /// Makes a release of an image that is held from before.
+    /// Hashes an image that is held from before. `None` when it is not there, or is not what its
+    /// name says: then it is removed and complained of, and must be received again.
     ///
     /// # Errors
-    /// As [`Store::stage`], and when neither the image nor the release is here.
-    pub fn stage_held(&self, app: &AppName, preamble: &Preamble) -> Result<Staged, StoreError> {
-        let facts = &preamble.manifest.image;
-        let held = self.app(app)?;
-        let path = held.layout.image(&facts.digest, facts.kind);
-        if !path.is_file() && !self.holds_release(app, &preamble.release()) {
-            let line = format!("the image {} of {app} is not held here", facts.digest.short());
-            return Err(StoreError::new(Fault::Internal, line));
-        }
-        let image = VerifiedImage { digest: facts.digest, kind: facts.kind, path, tree: None };
-        held.stage(preamble, &image)
+    /// When it cannot be read or removed.
+    pub fn verify_held(
+        &self,
+        app: &AppName,
+        preamble: &Preamble,
+    ) -> Result<Option<VerifiedImage>, StoreError> {
+        let (image, complaint) = self.app(app)?.verify_held(&preamble.manifest.image)?;
+        self.complain(complaint.into_iter().collect());
+        Ok(image)
     }
 
     /// Switches `current` to a staged release. Does nothing when it is current.

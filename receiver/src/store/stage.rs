@@ -6,9 +6,11 @@
 #![expect(clippy::disallowed_methods, reason = "opens the image that is unpacked")]
 
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use common::bundle::Preamble;
+use common::bundle::{ImageFacts, Preamble};
+use common::digest::Digest;
 use common::id::{ImageKind, ReleaseId};
 use common::wire::Fault;
 
@@ -28,7 +30,43 @@ pub struct Staged {
     pub path: PathBuf,
 }
 
+/// Digest of an open file, read from its start.
+fn digest_of(file: &File) -> io::Result<Digest> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(file)?;
+    Ok(hasher.finalize().into())
+}
+
 impl App {
+    /// An image that is held from before, if it still is what its name says, else the line about
+    /// it. What changed it is unknown, and so is what it would do to a filesystem driver.
+    pub(super) fn verify_held(
+        &self,
+        facts: &ImageFacts,
+    ) -> Result<(Option<VerifiedImage>, Option<String>), StoreError> {
+        let path = self.layout.image(&facts.digest, facts.kind);
+        let unreadable = |error: &io::Error| StoreError::of_read(path.display(), error);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((None, None)),
+            Err(error) => return Err(unreadable(&error)),
+        };
+        let is_whole = file.metadata().map_err(|error| unreadable(&error))?.len() == facts.bytes;
+        let is_good =
+            is_whole && digest_of(&file).map_err(|error| unreadable(&error))? == facts.digest;
+        if is_good {
+            let image = VerifiedImage { digest: facts.digest, kind: facts.kind, path, tree: None };
+            return Ok((Some(image), None));
+        }
+        let line = format!(
+            "{} was changed since it was verified: it is removed and received again, check this \
+             disk and who may write to it",
+            path.display()
+        );
+        self.apply(Step::Remove { path })?;
+        Ok((None, Some(line)))
+    }
+
     /// Makes a release of a verified image.
     pub(super) fn stage(
         &self,

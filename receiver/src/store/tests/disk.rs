@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use common::id::ImageKind;
 use common::wire::Fault;
 
-use super::fixture::{Place, Release, content, in_private_mounts, mount_tmpfs, shop};
+use super::fixture::{Place, Release, content, in_private_mounts, mount_tmpfs, shop, stage_held};
 use crate::store::limits::LOCK_WAIT;
 use crate::store::{AppConfig, Store};
 
@@ -123,7 +123,7 @@ fn a_disk_that_fills_up_while_unpacking_is_no_fault_of_the_archive() {
         assert_eq!(place.names("srv/.incoming"), [""; 0]);
         // The image is good: once there is space, the release is staged from it.
         remount(&place.root, "size=64M");
-        store.stage_held(&shop(), &release.preamble).unwrap();
+        stage_held(&store, &release.preamble).unwrap();
         store.activate(&shop(), release.id()).unwrap();
         assert_eq!(fs::read_to_string(place.current().join("version")).unwrap(), "1");
     });

@@ -14,7 +14,7 @@ use common::id::{AppName, ChunkIndex, FrameIndex, ImageKind, ReleaseId};
 
 use crate::store::unpack::archive::{Entry, archive};
 use crate::store::{
-    AppConfig, Inventory, Partial, ReleaseFacts, Store, StoreError, VerifiedImage, World,
+    AppConfig, Inventory, Partial, ReleaseFacts, Staged, Store, StoreError, VerifiedImage, World,
 };
 
 /// Length of a chunk here.
@@ -308,6 +308,15 @@ fn patiently<T>(attempt: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreE
         result = attempt();
     }
     result
+}
+
+/// Makes a release of an image that is held from before, as an installer does.
+pub(in crate::store) fn stage_held(
+    store: &Store,
+    preamble: &Preamble,
+) -> Result<Staged, StoreError> {
+    let image = store.verify_held(&shop(), preamble)?.expect("the image is held");
+    store.stage(&shop(), preamble, image)
 }
 
 /// Begins an image, as [`Store::begin`].

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use common::id::ImageKind;
 use common::wire::Fault;
 
-use super::fixture::{Place, Release, content, image, in_private_mounts, run, shop, unmount_below};
+use super::fixture::{
+    Place, Release, content, image, in_private_mounts, run, shop, stage_held, unmount_below,
+};
 use crate::store::mount::{Mounted, mount_table, orphan_loops};
 use crate::store::{AppConfig, Store};
 
@@ -150,10 +152,7 @@ fn an_image_that_the_kernel_refuses_leaves_no_name_and_can_be_tried_again() {
         assert_eq!(place.names("srv/releases"), [""; 0]);
         assert!(store.holds_image(&shop(), &release.preamble.manifest.image.digest));
         assert!(!store.holds_release(&shop(), &release.id()));
-        assert_eq!(
-            store.stage_held(&shop(), &release.preamble).unwrap_err().fault(),
-            Fault::MountFailed
-        );
+        assert_eq!(stage_held(&store, &release.preamble).unwrap_err().fault(), Fault::MountFailed);
         assert_eq!(loops(directory), [""; 0].map(PathBuf::from));
     });
 }
@@ -234,7 +233,7 @@ fn the_same_image_under_two_releases_is_held_once_and_mounted_twice() {
             Release::new(kind, base, data.clone()).install(&store).unwrap();
             let again = Release::new(kind, base + 1, data);
             store.check(&shop(), &again.preamble).unwrap();
-            store.stage_held(&shop(), &again.preamble).unwrap();
+            stage_held(&store, &again.preamble).unwrap();
             store.activate(&shop(), again.id()).unwrap();
             assert_version(&place.current(), 1);
             store.rollback(&shop(), again.id()).unwrap();

@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests read and damage files")]
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::sync::Arc;
 
@@ -173,6 +173,32 @@ fn a_torn_or_foreign_journal_and_a_foreign_part_start_anew() {
     assert_eq!(held(), [3, 4], "bytes in a gap: not our file");
     file.set_len(100).unwrap();
     assert_eq!(held(), [3, 4]);
+}
+
+// PROTOCOL 7.6.
+#[test]
+fn a_held_image_that_was_changed_is_removed_said_and_received_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = Place::new(directory.path());
+    let store = place.open();
+    let release = Release::raw(1);
+    let path = release.receive(&store).unwrap().path;
+    let verified = store.verify_held(&shop(), &release.preamble).unwrap();
+    assert_eq!(verified.unwrap().path, path);
+    let changes: [fn(&mut Vec<u8>); 3] =
+        [|image| image[70_000] ^= 1, |image| image.truncate(1000), |image| image.push(0)];
+    for change in changes {
+        let mut content = release.image.clone();
+        change(&mut content);
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        fs::write(&path, content).unwrap();
+        assert!(store.verify_held(&shop(), &release.preamble).unwrap().is_none());
+        let complaints = store.take_complaints();
+        assert!(complaints[0].contains("was changed since it was verified"), "{complaints:?}");
+        assert!(!path.exists());
+        release.receive(&store).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), release.image);
+    }
 }
 
 #[test]
