@@ -13,6 +13,10 @@ use tests::tree::{Owners, assert_same_tree};
 
 use crate::site::{DEADLINE, Site};
 
+/// What strace calls the system calls that a disk has part in.
+const DISK_CALLS: &str = "trace=%file,%fstatfs,getdents64,pread64,pwrite64,fsync,fdatasync,\
+    syncfs,fallocate,ftruncate,flock,sync_file_range";
+
 /// Owners of what a host unpacked: root's, if the test is root.
 fn owners() -> Owners {
     if rustix::process::geteuid().is_root() { Owners::Root } else { Owners::Any }
@@ -162,6 +166,37 @@ fn once_ends_a_daemon_after_one_release() {
     assert_eq!(daemon.wait(DEADLINE).code, Some(0));
     assert_same_tree(&site.tree("r1"), &site.current("a").join(""), owners());
     site.start("b");
+}
+
+#[test]
+fn the_thread_of_the_sockets_touches_no_disk() {
+    // Goal: no disk, however slow, holds up a datagram.
+    // Method: trace the daemon's calls that take a path or move a file's bytes, from the moment it
+    // listens on; a send, and the same again, which the host finds staged, must need none of them
+    // on its first thread. The other threads need them, which shows that the trace works.
+    let mut site = Site::new();
+    let trace = site.path().join("trace");
+    let mut strace = tests::process::command("strace");
+    strace.args(["-D", "-f", "-qq", "-e", "signal=none", "-e", DISK_CALLS, "-o"]).arg(&trace);
+    let daemon = site.daemon_command("a");
+    strace.arg(daemon.get_program()).args(daemon.get_args());
+    let place = site.start_command("a", &mut strace);
+    site.host(place).wait_for_stderr("is believed", DEADLINE);
+    let started = fs::read_to_string(&trace).expect("strace writes it").len();
+    let bundle = site.bundle("r1", Image::Tar);
+    for _ in 0..2 {
+        site.run(&site.send(&bundle).expect(1)).expect_exit(exit::DONE);
+    }
+    assert_eq!(site.host(place).terminate(DEADLINE).code, Some(0));
+    let traced = fs::read_to_string(&trace).expect("as above");
+    let first = format!("{} ", site.host(place).pid());
+    let (own, others): (Vec<_>, Vec<_>) =
+        traced[started..].lines().partition(|line| line.starts_with(&first));
+    assert!(others.iter().any(|line| line.contains("current")), "{others:#?}");
+    // The memory allocator looks at a setting of the kernel, once.
+    let is_disk = |line: &&str| !line.contains("\"/proc/sys/vm/") && !line.contains("+++ exited");
+    let own: Vec<_> = own.into_iter().filter(is_disk).collect();
+    assert_eq!(own, [""; 0]);
 }
 
 #[test]

@@ -81,7 +81,13 @@ impl Site {
 
     /// Starts the daemon of `host` and waits until it listens; returns its place.
     pub(crate) fn start(&mut self, host: &str) -> usize {
-        let mut daemon = Running::start(host, &mut self.daemon_command(host), &self.logs());
+        let mut command = self.daemon_command(host);
+        self.start_command(host, &mut command)
+    }
+
+    /// The same by another command, whose process becomes the daemon.
+    pub(crate) fn start_command(&mut self, host: &str, command: &mut Command) -> usize {
+        let mut daemon = Running::start(host, command, &self.logs());
         // It says so when it has joined; its port is bound a moment before.
         daemon.wait_for_stderr("listens to", DEADLINE);
         self.hosts.push(daemon);

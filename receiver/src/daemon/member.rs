@@ -8,12 +8,31 @@ use common::geometry::Geometry;
 use common::id::{AppName, BlockIndex, Label, SessionId};
 use common::net::Link;
 use common::time::Timestamp;
-use common::wire::{HostPhase, Message, Seal, escaped};
+use common::wire::{Announce, HostPhase, Message, Seal, escaped};
 use tracing::{debug, info, warn};
 
+use super::meeting::Current;
 use crate::pipeline::{Assembly, Work};
 use crate::session::{Ending, Meters, Output, Session, StoreEvent};
 use crate::status::SessionStatus;
+
+/// A session that the daemon will take part in once it is known what the store has of its release.
+pub struct Joining {
+    /// The newest announce.
+    pub announce: Box<Announce>,
+    /// When that was heard.
+    pub heard_at: Timestamp,
+    /// The way to the workers.
+    pub work: Arc<Work>,
+}
+
+impl Joining {
+    /// The session, as others of its app meet it.
+    pub fn current(&self, id: SessionId) -> Current {
+        let sender = &self.announce.sender;
+        Current { id, started: (sender.started, sender.instance), heard_at: self.heard_at }
+    }
+}
 
 /// A session in progress.
 pub struct Member {
@@ -168,6 +187,11 @@ impl Member {
             None => debug!("{app} {label}: another session took over"),
         }
         self.ending == Some(Ending::SenderLost)
+    }
+
+    /// The session, as others of its app meet it.
+    pub fn current(&self) -> Current {
+        Current { id: self.id(), started: self.started, heard_at: self.heard_at }
     }
 
     /// The session's number.

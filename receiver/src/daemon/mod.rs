@@ -33,7 +33,7 @@ use crate::pipeline::{Assembly, Pipeline, Report};
 use crate::session::Verdict;
 use crate::status::{DaemonFacts, SessionStatus, StatusBoard};
 use crate::store::{AppConfig, Store, StoreError};
-use member::Member;
+use member::{Joining, Member};
 
 /// Sessions remembered after their end, so that a repeated announce does not begin them again.
 const ENDED_MAX: usize = 64;
@@ -113,6 +113,7 @@ struct Daemon<'a> {
     control: Box<dyn Link>,
     own: Box<dyn Link>,
     pipeline: Pipeline,
+    joining: BTreeMap<SessionId, Joining>,
     members: BTreeMap<SessionId, Member>,
     ended: Vec<SessionId>,
     spare: Vec<Assembly>,
@@ -164,6 +165,7 @@ pub fn run(
     let pipeline =
         Pipeline::start(Arc::clone(&store), waker.clone()).map_err(DaemonError::Resources)?;
     let clock = Clock::start();
+    let machine = machine();
     announce_start(options, &interface, &store);
     board.open(facts(options, &interface, &store));
     let mut daemon = Daemon {
@@ -172,13 +174,14 @@ pub fn run(
         clock,
         seal: Seal::Plain,
         interface,
-        machine: machine(),
+        machine,
         nonce: BootNonce(rand::random()),
         apps: options.apps.iter().map(|app| app.app.clone()).collect(),
         store,
         control,
         own,
         pipeline,
+        joining: BTreeMap::new(),
         members: BTreeMap::new(),
         ended: Vec::new(),
         spare: Vec::new(),
@@ -297,6 +300,7 @@ impl Daemon<'_> {
             has_any = true;
             match report {
                 Report::Recycled(assembly) => self.spare.push(assembly),
+                Report::Held(session, holdings) => self.joined(session, &holdings),
                 Report::Event(session, event) => {
                     let now = self.clock.now();
                     if let Some(member) = self.members.get_mut(&session) {
@@ -331,10 +335,7 @@ impl Daemon<'_> {
         let may_come_back = member.end();
         self.has_ended_one = true;
         if !may_come_back {
-            if self.ended.len() == ENDED_MAX {
-                self.ended.remove(0);
-            }
-            self.ended.push(id);
+            self.close(id);
         }
         self.share_memory();
         self.show_sessions();
@@ -342,6 +343,14 @@ impl Daemon<'_> {
             // An idle host gives its memory back.
             self.spare = Vec::new();
         }
+    }
+
+    /// Has no more of a session, whatever is announced.
+    fn close(&mut self, id: SessionId) {
+        if self.ended.len() == ENDED_MAX {
+            self.ended.remove(0);
+        }
+        self.ended.push(id);
     }
 
     /// Divides the symbol memory among the sessions.
@@ -381,6 +390,8 @@ impl Daemon<'_> {
     /// Begins to end: every sender is told.
     fn leave(&mut self, now: Timestamp) {
         if !std::mem::replace(&mut self.is_leaving, true) {
+            self.joining.values().for_each(|joining| joining.work.cancel());
+            self.joining.clear();
             self.members.values_mut().for_each(|member| member.session.handle_shutdown(now));
         }
     }

@@ -2,6 +2,7 @@
 //! whom they concern.
 
 use std::io;
+use std::sync::Arc;
 
 use common::drops::{DropCounters, DropReason};
 use common::id::{BlockIndex, ImageKind, SessionId};
@@ -13,10 +14,11 @@ use common::wire::{
 use tracing::{info, warn};
 
 use super::meeting::{self, Meeting, Reason};
-use super::member::Member;
+use super::member::{Joining, Member};
 use super::{DATA_BUFFER_BYTES, Daemon, DaemonError};
-use crate::pipeline::{Assembly, Pipeline, Task};
+use crate::pipeline::{Assembly, Pipeline, Task, Work};
 use crate::session::{Facts, OrderKind, Session, StoreEvent, Verdict};
+use crate::store::Holdings;
 
 /// Symbols that are judged together.
 const TRAIN_MAX: usize = 64;
@@ -93,31 +95,36 @@ impl Daemon<'_> {
 
     fn meet(&mut self, id: SessionId, announce: &Announce) {
         let now = self.clock.now();
-        let current = self.members.values().find(|member| member.app == announce.app);
-        let current = current.map(|member| meeting::Current {
-            id: member.id(),
-            started: member.started,
-            heard_at: member.heard_at,
-        });
+        let member = self.members.values().find(|member| member.app == announce.app);
+        let joining = self.joining.iter().find(|(_, joining)| joining.announce.app == announce.app);
+        let current = member
+            .map(Member::current)
+            .or_else(|| joining.map(|(id, joining)| joining.current(*id)));
         let policy = meeting::Policy {
             apps: &self.apps,
             is_insecure: self.options.insecure,
-            is_full: self.members.len() >= common::limits::HOST_SESSIONS_MAX,
+            is_full: self.members.len() + self.joining.len() >= common::limits::HOST_SESSIONS_MAX,
         };
-        let is_known = |id| self.members.contains_key(&id);
+        let is_known = |id| self.members.contains_key(&id) || self.joining.contains_key(&id);
         let is_over = |id| self.ended.contains(&id);
         match meeting::decide(now, id, announce, current, is_known, is_over, policy) {
             Meeting::Known => {
                 if let Some(member) = self.members.get_mut(&id) {
                     member.heard_at = now;
                     member.session.handle_announce(now, announce);
+                } else if let Some(joining) = self.joining.get_mut(&id) {
+                    *joining.announce = announce.clone();
+                    joining.heard_at = now;
                 }
             }
             _ if self.is_leaving => {}
             Meeting::Ignore(reason) => self.tell_ignored(id, announce, reason),
             Meeting::Supersede(old) => {
                 info!("{}: another session takes over", announce.app);
-                self.end_session(old);
+                match self.joining.remove(&old) {
+                    Some(joining) => joining.work.cancel(),
+                    None => self.end_session(old),
+                }
                 self.join(now, id, announce);
             }
             Meeting::Join => self.join(now, id, announce),
@@ -139,23 +146,57 @@ impl Daemon<'_> {
         }
     }
 
+    /// Begins to take part: the installer looks what the store has.
     fn join(&mut self, now: Timestamp, id: SessionId, announce: &Announce) {
-        let sender = (escaped(&announce.sender.host), escaped(&announce.sender.user));
-        let (app, label) = (&announce.app, &announce.label);
-        match self.member(now, id, announce) {
+        let task = Task {
+            session: id,
+            app: announce.app.clone(),
+            release: announce.release,
+            image: announce.image,
+            lengths: announce.preamble,
+            geometry: announce.geometry,
+        };
+        match self.pipeline.begin(task) {
+            Ok(work) => {
+                let announce = Box::new(announce.clone());
+                self.joining.insert(id, Joining { announce, heard_at: now, work });
+            }
+            Err(error) => self.cannot_join(id, announce, &error),
+        }
+    }
+
+    /// It is known what the store has: the host can say so in JOIN.
+    pub(super) fn joined(&mut self, id: SessionId, holdings: &Holdings) {
+        let Some(joining) = self.joining.remove(&id) else { return };
+        let Joining { announce, heard_at, work } = joining;
+        match self.member(heard_at, id, &announce, Arc::clone(&work), holdings) {
             Ok(member) => {
+                let sender = (escaped(&announce.sender.host), escaped(&announce.sender.user));
+                let (app, label) = (&announce.app, &announce.label);
                 info!("{app} {label}: joins, sent by {} on {}", sender.1, sender.0);
                 self.members.insert(id, member);
                 self.share_memory();
             }
             Err(error) => {
-                warn!("{app} {label}: cannot take part: {error}");
-                self.ended.push(id);
+                work.cancel();
+                self.cannot_join(id, &announce, &error);
             }
         }
     }
 
-    fn member(&self, now: Timestamp, id: SessionId, announce: &Announce) -> io::Result<Member> {
+    fn cannot_join(&mut self, id: SessionId, announce: &Announce, error: &io::Error) {
+        warn!("{} {}: cannot take part: {error}", announce.app, announce.label);
+        self.close(id);
+    }
+
+    fn member(
+        &self,
+        heard_at: Timestamp,
+        id: SessionId,
+        announce: &Announce,
+        work: Arc<Work>,
+        holdings: &Holdings,
+    ) -> io::Result<Member> {
         let options = LinkOptions {
             source: self.options.source,
             receive_buffer_bytes: DATA_BUFFER_BYTES,
@@ -163,24 +204,15 @@ impl Daemon<'_> {
         };
         let link = self.network.join_group(announce.data_group, &self.interface, &options)?;
         let geometry = announce.geometry;
-        let facts = self.facts(announce);
-        let work = self.pipeline.begin(Task {
-            session: id,
-            app: announce.app.clone(),
-            release: announce.release,
-            lengths: announce.preamble,
-            geometry,
-            holds_image: facts.holds_image,
-            holds_release: facts.holds_release,
-        })?;
+        let facts = self.facts(holdings);
         let is_usable = facts.kinds.contains(announce.kind);
         let symbol = usize::from(geometry.symbol_bytes());
         let symbols =
             usize::from(geometry.block_symbols()) + usize::from(geometry.repair_symbols());
-        let mut session = Session::new(now, id, announce, facts, rand::random());
+        let mut session = Session::new(heard_at, id, announce, facts, rand::random());
         if !is_usable {
             let (fault, detail) = (Fault::KindUnsupported, self.unusable(announce.kind));
-            session.handle_store(now, StoreEvent::Failed { fault, detail });
+            session.handle_store(heard_at, StoreEvent::Failed { fault, detail });
         }
         Ok(Member {
             session,
@@ -192,7 +224,7 @@ impl Daemon<'_> {
             app: announce.app.clone(),
             label: announce.label.clone(),
             started: (announce.sender.started, announce.sender.instance),
-            heard_at: now,
+            heard_at,
             block_bytes: symbol * symbols,
             told: None,
             ending: None,
@@ -206,21 +238,18 @@ impl Daemon<'_> {
         format!("cannot use {kind} here: {complaints}")
     }
 
-    fn facts(&self, announce: &Announce) -> Facts {
-        let app = &announce.app;
-        let holds_release = self.store.holds_release(app, &announce.release);
-        let holds_image = self.store.holds_image(app, &announce.image);
+    fn facts(&self, holdings: &Holdings) -> Facts {
         Facts {
             host: self.options.host.clone(),
             machine: self.machine,
             nonce: self.nonce,
             link: self.interface.speed,
-            free_bytes: self.store.free_bytes(app),
+            free_bytes: holdings.free_bytes,
             clock_us: common::clock::unix_micros(),
             kinds: self.store.capabilities().kinds.into_iter().collect::<KindSet>(),
-            holds_release,
-            holds_image,
-            holds_partial: !holds_image && self.store.holds_partial(app, &announce.image),
+            holds_release: holdings.release,
+            holds_image: holdings.image,
+            holds_partial: holdings.partial,
             block_slots: 2,
         }
     }

@@ -1,7 +1,8 @@
 //! The installer of one session: what takes long and happens once.
 //!
-//! It opens the partial image once the preamble is known, finishes and stages it, and switches. It
-//! ends when the session's work is dropped or cancelled; a partial image is kept.
+//! It looks what the store has, opens the partial image once the preamble is known, finishes and
+//! stages it, and switches. It ends when the session's work is dropped or cancelled; a partial
+//! image is kept.
 
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
@@ -9,6 +10,7 @@ use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use common::bundle::{FrameKind, Preamble};
+use common::digest::Digest;
 use common::geometry::Space;
 use common::id::{BlockIndex, FrameIndex};
 use common::wire::Fault;
@@ -36,8 +38,9 @@ pub enum Order {
     Cancel,
 }
 
-/// Works off orders until there are no more.
-pub fn run(store: &Store, work: &Weak<Work>, orders: &Receiver<Order>, holds_image: bool) {
+/// Tells what the store has of the release, then works off orders until there are no more.
+pub fn run(store: &Store, work: &Weak<Work>, orders: &Receiver<Order>, image: &Digest) {
+    let Some(holds_image) = work.upgrade().map(|work| look_up(store, &work, image)) else { return };
     while let Ok(order) = orders.recv() {
         let Some(work) = work.upgrade() else { return };
         let result = match order {
@@ -53,6 +56,19 @@ pub fn run(store: &Store, work: &Weak<Work>, orders: &Receiver<Order>, holds_ima
             work.tell(StoreEvent::Failed { fault, detail });
         }
     }
+}
+
+/// Whether the image is held; the daemon, which touches no disk, is told of all that is.
+fn look_up(store: &Store, work: &Work, image: &Digest) -> bool {
+    let holdings = store.holdings(&work.app, &work.release, image);
+    work.tell_held(holdings);
+    if holdings.release {
+        work.tell(StoreEvent::Staged);
+        if holdings.is_current {
+            work.tell(StoreEvent::Switched);
+        }
+    }
+    holdings.image
 }
 
 type Failure = (Fault, String);

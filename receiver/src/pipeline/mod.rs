@@ -20,12 +20,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread;
 
 use common::bundle::Preamble;
+use common::digest::Digest;
 use common::geometry::{Geometry, PreambleLengths, Space};
 use common::id::{AppName, BlockIndex, FrameIndex, ReleaseId, SessionId};
 use common::net::Waker;
 
 use crate::session::StoreEvent;
-use crate::store::{Partial, Store};
+use crate::store::{Holdings, Partial, Store};
 
 pub use assembly::Assembly;
 use fragments::Fragments;
@@ -34,6 +35,8 @@ use install::Order;
 /// What the threads tell the socket thread.
 #[derive(Debug)]
 pub enum Report {
+    /// What the store has of a session's release: the first report of each.
+    Held(SessionId, Holdings),
     /// Something for the session.
     Event(SessionId, StoreEvent),
     /// An assembly's memory, for the next block.
@@ -107,14 +110,12 @@ pub struct Task {
     pub app: AppName,
     /// The release that the preamble must describe.
     pub release: ReleaseId,
+    /// Its image.
+    pub image: Digest,
     /// How the preamble is cut into parts.
     pub lengths: PreambleLengths,
     /// How the session is cut.
     pub geometry: Geometry,
-    /// The image is in the store: no payload will come.
-    pub holds_image: bool,
-    /// The release is staged: nothing will come.
-    pub holds_release: bool,
 }
 
 impl Pipeline {
@@ -142,7 +143,7 @@ impl Pipeline {
         Ok(Self { store, jobs, reports, outbox })
     }
 
-    /// Takes a session on; its installer starts.
+    /// Takes a session on; its installer starts, and looks what the store has.
     ///
     /// # Errors
     /// When the system gives no thread.
@@ -174,13 +175,7 @@ impl Pipeline {
         let (store, installed) = (Arc::clone(&self.store), Arc::downgrade(&work));
         thread::Builder::new()
             .name("installer".to_owned())
-            .spawn(move || install::run(&store, &installed, &queue, task.holds_image))?;
-        if task.holds_release {
-            self.outbox.send(Report::Event(work.session, StoreEvent::Staged));
-            if self.store.is_current(&work.app, &work.release) {
-                self.outbox.send(Report::Event(work.session, StoreEvent::Switched));
-            }
-        }
+            .spawn(move || install::run(&store, &installed, &queue, &task.image))?;
         Ok(work)
     }
 
@@ -219,6 +214,10 @@ impl Work {
 
     fn is_cancelled(&self) -> bool {
         self.is_cancelled.load(Ordering::Relaxed)
+    }
+
+    fn tell_held(&self, holdings: Holdings) {
+        self.outbox.send(Report::Held(self.session, holdings));
     }
 
     fn tell(&self, event: StoreEvent) {

@@ -65,6 +65,21 @@ pub use self::world::{SystemWorld, With, World};
 /// Name of the directory in which mounting is tried.
 const PROBE: &str = "@probe";
 
+/// What a host holds of a release that is offered to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holdings {
+    /// The release is staged.
+    pub release: bool,
+    /// The release is current.
+    pub is_current: bool,
+    /// The image was received and verified.
+    pub image: bool,
+    /// Some of the image was.
+    pub partial: bool,
+    /// Bytes that may be written.
+    pub free_bytes: u64,
+}
+
 /// The store of one host.
 #[derive(Debug)]
 pub struct Store {
@@ -125,6 +140,18 @@ impl Store {
     pub fn take_complaints(&self) -> Vec<String> {
         let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut complaints)
+    }
+
+    /// What is held of a release and its image, by looking at the disk.
+    pub fn holdings(&self, app: &AppName, release: &ReleaseId, image: &Digest) -> Holdings {
+        let holds_image = self.holds_image(app, image);
+        Holdings {
+            release: self.holds_release(app, release),
+            is_current: self.is_current(app, release),
+            image: holds_image,
+            partial: !holds_image && self.holds_partial(app, image),
+            free_bytes: self.free_bytes(app),
+        }
     }
 
     /// Bytes that an image of this app may take on the store's filesystem.
