@@ -11,4 +11,5 @@ mod memory;
 mod network;
 mod policy;
 mod refusal;
+mod resume;
 mod switching;

@@ -1,5 +1,7 @@
 //! A release of the lab, what it was packed from, and whether a host has it.
+#![expect(clippy::disallowed_methods, reason = "it reads the store as it lies on the disk")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -57,6 +59,19 @@ impl Lab {
         fixture::make_noise(&source, label, bytes);
         let bundle = Pack::of(&source, label, Image::Raw).app(app).run(self.directory());
         Release { bundle, content: Content::File(source) }
+    }
+}
+
+impl Release {
+    /// The same image as release `label` of the same app, newer than this.
+    ///
+    /// # Panics
+    /// When this was not packed from a file.
+    pub fn under_another_label(&self, lab: &Lab, label: &str) -> Self {
+        let Content::File(source) = &self.content else { panic!("it was packed from a file") };
+        let sequence = format!("--sequence={}", u32::MAX);
+        let pack = Pack::of(source, label, Image::Raw).app(&self.bundle.app).arg(&sequence);
+        Self { bundle: pack.run(lab.directory()), content: Content::File(source.clone()) }
     }
 }
 
@@ -124,6 +139,20 @@ impl Host {
         names(&self.view(&self.store().join(app).join("incoming")))
     }
 
+    /// Bytes of unfinished images of `app` that the journals beside them claim.
+    ///
+    /// # Panics
+    /// When a journal cannot be read.
+    pub fn claimed_bytes(&self, app: &str) -> u64 {
+        let incoming = self.view(&self.store().join(app).join("incoming"));
+        let journals = self.incoming_names(app).into_iter().filter(|it| it.ends_with(".journal"));
+        let claims = journals.flat_map(|name| {
+            let journal = fs::read(incoming.join(name)).expect("it was just listed");
+            claims(&journal).collect::<BTreeMap<u64, u64>>()
+        });
+        claims.map(|(_, bytes)| bytes).sum()
+    }
+
     fn root(&self, app: &str) -> PathBuf {
         self.store().join(app).join("root")
     }
@@ -163,6 +192,14 @@ impl Host {
             assert_eq!(digest.ok(), stem, "{}: {}", self.name(), path.display());
         }
     }
+}
+
+/// Offset and length of each record of a journal, whose form `receiver::store` describes.
+fn claims(journal: &[u8]) -> impl Iterator<Item = (u64, u64)> {
+    const HEADER_BYTES: usize = 56;
+    let number = |bytes: &[u8]| bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+    let records = journal.get(HEADER_BYTES..).unwrap_or_default().chunks_exact(20);
+    records.map(move |record| (number(&record[..8]), number(&record[8..16])))
 }
 
 fn names(directory: &Path) -> Vec<String> {
