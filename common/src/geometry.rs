@@ -105,6 +105,7 @@ impl Cut {
         Self { start, end, large_blocks, small_symbols }
     }
 
+    #[inline]
     fn source_symbols(&self, block: u32) -> u16 {
         self.small_symbols + u16::from(block - self.start < self.large_blocks)
     }
@@ -212,6 +213,7 @@ impl Geometry {
         cut.start..cut.end
     }
 
+    #[inline]
     fn cut(&self, space: Space) -> &Cut {
         match space {
             Space::Preamble => &self.preamble,
@@ -244,11 +246,13 @@ impl Geometry {
     }
 
     /// Whether the session has this block.
+    #[inline]
     pub fn has_block(&self, block: BlockIndex) -> bool {
         block.0 < self.block_count()
     }
 
     /// The space of `block`.
+    #[inline]
     pub fn space_of(&self, block: BlockIndex) -> Space {
         if block.0 < self.preamble.end { Space::Preamble } else { Space::Payload }
     }
@@ -257,6 +261,7 @@ impl Geometry {
     ///
     /// # Panics
     /// When the session has no such block.
+    #[inline]
     pub fn source_symbols_of(&self, block: BlockIndex) -> u16 {
         assert!(self.has_block(block), "block {block} lies outside the geometry");
         self.cut(self.space_of(block)).source_symbols(block.0)
@@ -264,6 +269,7 @@ impl Geometry {
 
     /// The symbol that transmission `transmission` of a block of `source_symbols` carries: one
     /// endless schedule.
+    #[inline]
     pub fn symbol_of(&self, source_symbols: u16, transmission: u32) -> SymbolId {
         let period = u32::from(source_symbols) + u32::from(self.repair_symbols);
         // Nearly all transmissions lie in the first period, and a division costs as much as all

@@ -46,25 +46,34 @@ impl Block {
     }
 }
 
-/// What became of a symbol.
+/// What to do with one symbol's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Arrival {
-    /// Keep the symbol's bytes.
-    Kept {
-        /// Which symbol of the block it is.
+pub enum Verdict {
+    /// Copy them to the block's assembly.
+    Keep {
+        /// Their block.
+        block: BlockIndex,
+        /// Their place in it.
         symbol: SymbolId,
-        /// Whether the block can be decoded with it.
-        completes: bool,
     },
-    /// Keep the symbol's bytes, after those of `evicted` were thrown away to make room.
-    KeptInsteadOf {
-        /// Which symbol of the block it is.
+    /// Throw away what the assembly of `evicted` holds, then keep these.
+    KeepInsteadOf {
+        /// Their block.
+        block: BlockIndex,
+        /// Their place in it.
         symbol: SymbolId,
-        /// The oldest unfinished block, dropped whole.
+        /// The block whose bytes go: the oldest unfinished one.
         evicted: BlockIndex,
     },
-    /// Ignore it.
-    Dropped(DropReason),
+    /// Copy them to the block's assembly and hand it on for decoding.
+    KeepAndDecode {
+        /// Their block.
+        block: BlockIndex,
+        /// Their place in it.
+        symbol: SymbolId,
+    },
+    /// Ignore them.
+    Drop(DropReason),
 }
 
 /// The blocks of one session.
@@ -136,51 +145,55 @@ impl Blocks {
     }
 
     /// Takes transmission `transmission` of `block`, whose announced count is `announced`.
-    pub fn arrive(&mut self, block: BlockIndex, transmission: u32, announced: u32) -> Arrival {
+    ///
+    /// Inlined into the loop over a train: this is all that a host does for nearly every datagram.
+    #[inline]
+    pub fn arrive(&mut self, block: BlockIndex, transmission: u32, announced: u32) -> Verdict {
         let Some(known) = self.blocks.get_mut(block.0 as usize) else {
-            return Arrival::Dropped(DropReason::OutsideGeometry);
+            return Verdict::Drop(DropReason::OutsideGeometry);
         };
         known.learn(transmission.saturating_add(1), announced);
-        match known.standing {
-            Standing::Open => self.mark(block, transmission),
-            Standing::Missing => self.begin(block, transmission),
-            Standing::Done | Standing::HandedOn => Arrival::Dropped(DropReason::Late),
+        if known.standing != Standing::Open {
+            return self.arrive_unopened(block, transmission);
         }
-    }
-
-    /// Marks a symbol of an open block.
-    fn mark(&mut self, block: BlockIndex, transmission: u32) -> Arrival {
         let k = self.geometry.source_symbols_of(block);
         let symbol = self.geometry.symbol_of(k, transmission);
-        let known = &mut self.blocks[block.0 as usize];
         if !self.bitmaps.insert(known.row, symbol) {
-            return Arrival::Dropped(DropReason::Duplicate);
+            return Verdict::Drop(DropReason::Duplicate);
         }
         known.held += 1;
-        let completes = known.held == k;
-        if completes {
-            self.close(block, Standing::HandedOn);
-            self.handed_on += 1;
+        match known.held == k {
+            true => self.hand_on(block, symbol),
+            false => Verdict::Keep { block, symbol },
         }
-        Arrival::Kept { symbol, completes }
     }
 
-    /// Opens a block for its first symbol.
-    fn begin(&mut self, block: BlockIndex, transmission: u32) -> Arrival {
+    /// A symbol of a block that is not open: the first one, or one too many.
+    #[inline(never)]
+    fn arrive_unopened(&mut self, block: BlockIndex, transmission: u32) -> Verdict {
+        if self.blocks[block.0 as usize].standing != Standing::Missing {
+            return Verdict::Drop(DropReason::Late);
+        }
         let evicted = match self.make_room(block) {
             Ok(evicted) => evicted,
-            Err(reason) => return Arrival::Dropped(reason),
+            Err(reason) => return Verdict::Drop(reason),
         };
         let row = self.bitmaps.take();
         let known = &mut self.blocks[block.0 as usize];
         (known.row, known.held, known.standing) = (row, 0, Standing::Open);
         self.open.insert(block.0);
-        match (self.mark(block, transmission), evicted) {
-            (Arrival::Kept { symbol, completes: false }, Some(evicted)) => {
-                Arrival::KeptInsteadOf { symbol, evicted }
+        match (self.arrive(block, transmission, 0), evicted) {
+            (Verdict::Keep { block, symbol }, Some(evicted)) => {
+                Verdict::KeepInsteadOf { block, symbol, evicted }
             }
-            (arrival, _) => arrival,
+            (verdict, _) => verdict,
         }
+    }
+
+    fn hand_on(&mut self, block: BlockIndex, symbol: SymbolId) -> Verdict {
+        self.close(block, Standing::HandedOn);
+        self.handed_on += 1;
+        Verdict::KeepAndDecode { block, symbol }
     }
 
     /// A free slot for `block`, if need be by dropping the oldest unfinished block of an earlier
@@ -321,9 +334,9 @@ mod tests {
     }
 
     fn kept(blocks: &mut Blocks, block: u32, transmission: u32) -> bool {
-        let arrival = blocks.arrive(BlockIndex(block), transmission, 12);
+        let verdict = blocks.arrive(BlockIndex(block), transmission, 12);
         blocks.assert_consistent();
-        !matches!(arrival, Arrival::Dropped(_))
+        !matches!(verdict, Verdict::Drop(_))
     }
 
     #[test]
@@ -334,7 +347,8 @@ mod tests {
         }
         assert!(!kept(&mut blocks, 0, 14 + 5), "transmission 19 repeats symbol 5");
         let last = blocks.arrive(BlockIndex(0), 11, 12);
-        assert_eq!(last, Arrival::Kept { symbol: SymbolId(11), completes: true });
+        let (block, symbol) = (BlockIndex(0), SymbolId(11));
+        assert_eq!(last, Verdict::KeepAndDecode { block, symbol });
         assert!(!kept(&mut blocks, 0, 3), "a block that is handed on takes nothing");
         blocks.consumed(BlockIndex(0));
         assert_eq!(blocks.done(), 1);
@@ -365,8 +379,8 @@ mod tests {
             let mut has_completed = false;
             for transmission in 0..sent {
                 if rng.random_bool(0.3) {
-                    let arrival = blocks.arrive(BlockIndex(1), transmission, 0);
-                    has_completed |= matches!(arrival, Arrival::Kept { completes: true, .. });
+                    let verdict = blocks.arrive(BlockIndex(1), transmission, 0);
+                    has_completed |= matches!(verdict, Verdict::KeepAndDecode { .. });
                 }
             }
             if has_completed {
@@ -375,9 +389,9 @@ mod tests {
             blocks.learn(BlockIndex(1), sent, 0);
             let want = blocks.want_beyond_announced(BlockIndex(1)).unwrap();
             for transmission in sent..want {
-                let arrival = blocks.arrive(BlockIndex(1), transmission, want);
+                let verdict = blocks.arrive(BlockIndex(1), transmission, want);
                 let is_last = transmission + 1 == want;
-                let completes = matches!(arrival, Arrival::Kept { completes: true, .. });
+                let completes = matches!(verdict, Verdict::KeepAndDecode { .. });
                 assert_eq!(completes, is_last, "want is the smallest sufficient count");
             }
         }
@@ -388,9 +402,8 @@ mod tests {
     fn a_full_budget_drops_the_oldest_unfinished_block_of_an_earlier_window_whole() {
         let mut blocks = blocks(2);
         assert!(kept(&mut blocks, 0, 0) && kept(&mut blocks, 1, 0));
-        let arrival = blocks.arrive(BlockIndex(2), 0, 12);
-        let evicted = BlockIndex(0);
-        assert_eq!(arrival, Arrival::KeptInsteadOf { symbol: SymbolId(0), evicted });
+        let (block, symbol, evicted) = (BlockIndex(2), SymbolId(0), BlockIndex(0));
+        assert_eq!(blocks.arrive(block, 0, 12), Verdict::KeepInsteadOf { block, symbol, evicted });
         blocks.learn(evicted, 12, 12);
         assert_eq!(blocks.want_beyond_announced(evicted), Some(22), "it starts from nothing");
         assert!(kept(&mut blocks, 3, 0), "block 1 makes room");

@@ -18,9 +18,7 @@ use std::time::Duration;
 
 use common::drops::{DropCounters, DropReason};
 use common::geometry::{Geometry, Space};
-use common::id::{
-    BlockIndex, BootNonce, FrameIndex, HostName, ReleaseId, SessionId, Slot, SymbolId,
-};
+use common::id::{BlockIndex, BootNonce, FrameIndex, HostName, ReleaseId, SessionId, Slot};
 use common::limits;
 use common::time::Timestamp;
 use common::timer_names;
@@ -34,10 +32,11 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use ask::Asking;
-use blocks::{Arrival, Blocks};
+use blocks::Blocks;
 use phase::Step;
 use report::Reporting;
 
+pub use blocks::Verdict;
 pub use orders::OrderKind;
 
 /// A JOIN without an answer is repeated after this, plus up to half of it at random.
@@ -147,36 +146,6 @@ pub struct Meters {
     pub kernel_drops: u32,
     /// KiB received but not yet written.
     pub backlog_kib: u32,
-}
-
-/// What to do with one symbol's bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Copy them to the block's assembly.
-    Keep {
-        /// Their block.
-        block: BlockIndex,
-        /// Their place in it.
-        symbol: SymbolId,
-    },
-    /// Throw away what the assembly of `evicted` holds, then keep these.
-    KeepInsteadOf {
-        /// Their block.
-        block: BlockIndex,
-        /// Their place in it.
-        symbol: SymbolId,
-        /// The block whose bytes go.
-        evicted: BlockIndex,
-    },
-    /// Copy them to the block's assembly and hand it on for decoding.
-    KeepAndDecode {
-        /// Their block.
-        block: BlockIndex,
-        /// Their place in it.
-        symbol: SymbolId,
-    },
-    /// Ignore them.
-    Drop(DropReason),
 }
 
 /// How a session ended.
@@ -354,36 +323,28 @@ impl Session {
         {
             self.consider_asking(now);
         }
-        let is_wanted = self.is_asking();
-        verdicts.extend(headers.iter().map(|header| {
-            self.reporting.observe(header.seq);
-            match is_wanted {
-                true => self.arrive(header),
-                false => self.ignore(DropReason::Late),
-            }
-        }));
-    }
-
-    fn arrive(&mut self, header: &SymbolHeader) -> Verdict {
-        let block = header.block;
-        match self.blocks.arrive(block, header.transmission, header.announced) {
-            Arrival::Kept { symbol, completes } => {
-                self.on_data();
-                match completes {
-                    true => Verdict::KeepAndDecode { block, symbol },
-                    false => Verdict::Keep { block, symbol },
-                }
-            }
-            Arrival::KeptInsteadOf { symbol, evicted } => {
-                Verdict::KeepInsteadOf { block, symbol, evicted }
-            }
-            Arrival::Dropped(reason) => self.ignore(reason),
+        self.reporting.observe(headers.iter().map(|header| header.seq));
+        let judged = verdicts.len();
+        if self.is_asking() {
+            let blocks = &mut self.blocks;
+            verdicts.extend(
+                headers.iter().map(|header| {
+                    blocks.arrive(header.block, header.transmission, header.announced)
+                }),
+            );
+        } else {
+            verdicts.extend(headers.iter().map(|_| Verdict::Drop(DropReason::Late)));
         }
-    }
-
-    fn ignore(&mut self, reason: DropReason) -> Verdict {
-        self.drops.increment(reason);
-        Verdict::Drop(reason)
+        let mut kept = 0;
+        for verdict in &verdicts[judged..] {
+            match verdict {
+                Verdict::Drop(reason) => self.drops.increment(*reason),
+                _ => kept += 1,
+            }
+        }
+        if kept > 0 {
+            self.on_data();
+        }
     }
 
     fn on_data(&mut self) {
@@ -433,7 +394,7 @@ impl Session {
     /// The sender asks for needs, for status, or both.
     pub fn handle_poll(&mut self, now: Timestamp, seq: u32, poll: &Poll) {
         self.on_heard(now);
-        self.reporting.observe(seq);
+        self.reporting.observe([seq]);
         self.group_size = poll.group_size;
         self.asking.on_poll(now, poll.id, poll.sent_at_us, poll.backoff, poll.group_size);
         for count in &poll.blocks {
@@ -465,7 +426,7 @@ impl Session {
     /// The sender raised announced counts.
     pub fn handle_advertise(&mut self, now: Timestamp, seq: u32, advertise: &Advertise) {
         self.on_heard(now);
-        self.reporting.observe(seq);
+        self.reporting.observe([seq]);
         for (block, announced) in &advertise.blocks {
             self.blocks.learn(*block, 0, *announced);
         }

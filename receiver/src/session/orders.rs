@@ -27,7 +27,7 @@ impl Session {
     /// An order of the sender.
     pub fn handle_order(&mut self, now: Timestamp, seq: u32, kind: OrderKind, order: &Order) {
         self.on_heard(now);
-        self.reporting.observe(seq);
+        self.reporting.observe([seq]);
         if order.release != self.release {
             return self.drops.increment(common::drops::DropReason::NotForUs);
         }

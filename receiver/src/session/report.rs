@@ -22,23 +22,37 @@ pub struct Reporting {
     pub sweep: u32,
     /// Counters from the driver.
     pub meters: Meters,
-    span: Option<(u32, u32)>,
+    /// The lowest and the highest sequence number seen; nothing of it counts before the first.
+    lowest: u32,
+    highest: u32,
     received: u32,
     /// Totals and drops at the last RATE, and when it went.
     last_rate: (u32, u32, u32, Timestamp),
 }
 
 impl Reporting {
-    /// A datagram of the sender's stream arrived.
-    pub fn observe(&mut self, seq: u32) {
-        self.received = self.received.saturating_add(1);
-        let (first, highest) = self.span.unwrap_or((seq, seq));
-        self.span = Some((first.min(seq), highest.max(seq)));
+    /// Datagrams of the sender's stream arrived, with these sequence numbers.
+    pub fn observe(&mut self, seqs: impl IntoIterator<Item = u32>) {
+        let is_first = self.received == 0;
+        let (mut lowest, mut highest, mut count) = match is_first {
+            true => (u32::MAX, 0, 0u32),
+            false => (self.lowest, self.highest, 0),
+        };
+        for seq in seqs {
+            lowest = lowest.min(seq);
+            highest = highest.max(seq);
+            count += 1;
+        }
+        (self.lowest, self.highest) = (lowest, highest);
+        self.received = self.received.saturating_add(count);
     }
 
     /// Datagrams received and lost.
     pub fn totals(&self) -> (u32, u32) {
-        let sent = self.span.map_or(0, |(first, highest)| (highest - first).saturating_add(1));
+        let sent = match self.received {
+            0 => 0,
+            _ => (self.highest - self.lowest).saturating_add(1),
+        };
         (self.received, sent.saturating_sub(self.received))
     }
 }
@@ -113,7 +127,9 @@ mod tests {
     #[test]
     fn reordering_is_no_loss_and_gaps_are() {
         let mut reporting = Reporting::default();
-        [7, 9, 8, 12].into_iter().for_each(|seq| reporting.observe(seq));
+        reporting.observe([7, 9]);
+        reporting.observe([]);
+        reporting.observe([8, 12]);
         assert_eq!(reporting.totals(), (4, 2));
     }
 
