@@ -1,6 +1,7 @@
 //! The whole system in virtual time.
 
 mod efficiency;
+mod faithful;
 mod transfer;
 
 fn main_seed() -> u64 {

@@ -251,6 +251,7 @@ fn fifty_random_networks_all_end_with_every_host_switched() {
             duplicate: rng.random_range(0.0..0.1),
             corrupt: rng.random_range(0.0..0.02),
             jitter: Duration::from_micros(rng.random_range(0..2000)),
+            ..Faults::default()
         };
         let setup = Setup {
             hosts: rng.random_range(1..12),
@@ -262,6 +263,8 @@ fn fifty_random_networks_all_end_with_every_host_switched() {
         };
         let replay = setup.replay();
         let mut world = World::new(setup);
-        assert_eq!(world.run(), Outcome::Reached, "replay: {replay}");
+        let outcome = world.run();
+        let reports = world.sender().host_reports();
+        assert_eq!(outcome, Outcome::Reached, "{reports:#?} replay: {replay}");
     }
 }

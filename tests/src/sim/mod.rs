@@ -1,11 +1,25 @@
-//! The whole system in one thread and in virtual time, from one seed.
+//! The whole system in one process and in virtual time, from one seed.
 //!
-//! Real sessions, simulated network, disk and clock. Headers only: no payload byte exists here.
+//! Real sessions, simulated network, disk and clock; usually headers only, without a payload byte.
+//!
+//! * [`World`]: the clock and the sender, and what happens when; `host`: a host and its session;
+//! * `fabric`, `feedback`: what the network does on the way there and back; `stream`: what is on
+//!   its way; `store`: what a host's disk does; `payload`: real bytes, where they are wanted;
+//! * [`Setup`]: what a run is made of; [`Account`]: what it cost.
 
+mod account;
 mod fabric;
+mod feedback;
+mod host;
+mod payload;
 mod setup;
+mod store;
+mod stream;
+mod trace;
 mod world;
 
-pub use fabric::{Faults, Loss};
+pub use account::Account;
+pub use fabric::{Faults, Loss, RACK_HOSTS};
+pub use feedback::Bottleneck;
 pub use setup::{HostSetup, Setup};
 pub use world::World;

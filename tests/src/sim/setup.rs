@@ -1,6 +1,7 @@
 //! What a simulated run is made of, and what its sender announces.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use common::digest::Digest;
@@ -36,6 +37,10 @@ pub struct Setup {
     pub block_slots: usize,
     /// Symbols, blocks and windows.
     pub block_symbols: u16,
+    /// Real bytes travel, are encoded and decoded: slow, and the same to the last event.
+    pub carries_payload: bool,
+    /// Threads that hosts are spread over; `None`: as many as there are cores. Changes nothing.
+    pub cores: Option<NonZeroUsize>,
 }
 
 impl Setup {
@@ -52,6 +57,8 @@ impl Setup {
             rate: RateRequest::Fixed(Bitrate::from_megabits(1000)),
             block_slots: 64,
             block_symbols: 1024,
+            carries_payload: false,
+            cores: None,
         }
     }
 
@@ -70,6 +77,14 @@ pub struct HostSetup {
     pub held_frames: u32,
     /// It holds the release.
     pub holds_release: bool,
+    /// What its disk writes; `None`: whatever comes.
+    pub disk: Option<Bitrate>,
+    /// It starts so long after the world.
+    pub starts_after: Duration,
+    /// Each delivery to it is late by up to this.
+    pub jitter: Duration,
+    /// It asks for everything, again and again.
+    pub lies: bool,
 }
 
 pub(super) fn address(host: usize) -> SocketAddr {
@@ -105,6 +120,13 @@ pub(super) fn through_the_wire(session: SessionId, seq: u32, message: &Message) 
     let (header, parsed) = Message::open(&Seal::Plain, &datagram).expect("our own datagram");
     assert_eq!((header.session, header.seq), (session, seq));
     parsed
+}
+
+/// Length of a message's datagram.
+pub(super) fn wire_bytes(message: &Message) -> usize {
+    let mut datagram = Vec::new();
+    message.close(&Seal::Plain, SessionId(1), 0, 0, &mut datagram);
+    datagram.len()
 }
 
 pub(super) fn announce(setup: &Setup) -> Announce {

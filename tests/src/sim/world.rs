@@ -1,87 +1,83 @@
 //! The simulated world: one sender, its hosts, the network between, and the clock.
+//!
+//! Sender and hosts know of each other only what took [`LATENCY`] to arrive, so the hosts need not
+//! be kept in step with each other: all visit the stream together when something comes that they
+//! may answer, each alone when it has something to say itself (see `host`). What is done at a visit
+//! depends on nothing but the host and the stream, so visits run on all cores and a run is the same
+//! on any number of them.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-use std::rc::Rc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use common::digest::Digest;
-use common::geometry::Space;
-use common::id::{BlockIndex, BootNonce, HostName, ImageKind, SessionId};
+use common::geometry::Geometry;
+use common::id::SessionId;
 use common::time::Timestamp;
-use common::units::Bitrate;
-use common::wire::{
-    Activation, Announce, Fault, HostPhase, KindSet, Message, Seal, SenderStage, SymbolHeader,
-};
+use common::wire::{Activation, Announce, Message, Seal, SymbolHeader};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use receiver::session::{self as host_side, Facts, OrderKind, StoreEvent, Verdict};
+use receiver::session as host_side;
 use sender::session::{self as sender_side, Channel, Expect, Outcome, Quorum};
 
-use super::fabric::{Loss, Path};
+use super::Account;
+use super::fabric::{Loss, Mask, Path, RACK_HOSTS};
+use super::feedback::Way;
+use super::host::{Host, LAG_MAX, Scratch};
+use super::payload::Payload;
 use super::setup::{
-    HostSetup, Setup, address, announce, frame_offsets, prepared, through_the_wire,
+    HostSetup, Setup, address, announce, frame_offsets, through_the_wire, wire_bytes,
 };
+use super::stream::{Entry, Packet, Stream, Train};
 
 /// One way through the network, without queueing.
 const LATENCY: Duration = Duration::from_micros(200);
-/// Verifying the image, making it durable, mounting it.
-const STAGING: Duration = Duration::from_millis(5);
 /// Virtual time after which a run that has not ended is a failure.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// When the world begins.
+const START: Timestamp = Timestamp::from_nanos(1_000_000_000);
+/// Below this number of hosts a visit is over before a thread would have started.
+const HOSTS_PER_THREAD_MIN: usize = 256;
 
-struct Host {
-    name: HostName,
-    setup: HostSetup,
-    session: Option<host_side::Session>,
-    nonce: BootNonce,
-    path: Path,
-    is_running: bool,
-    is_prepared: bool,
-    has_staged: bool,
-    is_active: bool,
-    seen_phase: Option<HostPhase>,
-    wake: Timestamp,
-    endings: Vec<host_side::Ending>,
-}
-
-#[derive(Debug, Clone)]
-enum Packet {
-    Symbols(Vec<SymbolHeader>),
-    Control(u32, Message),
-}
-
+/// What hosts read while they are visited.
 #[derive(Debug)]
+pub(super) struct Fabric {
+    pub(super) setup: Setup,
+    pub(super) geometry: Geometry,
+    pub(super) stream: Stream,
+}
+
+/// Something that happens, in the order in which it does at one instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
-    ToHost(usize, Rc<Packet>),
-    ToSender(usize, Message),
-    HostWake(usize),
+    /// A host is started.
+    Start(usize),
+    /// All hosts read what has arrived.
+    VisitAll,
+    /// One host has something to do.
+    Visit(usize),
+    /// A message reaches the sender's socket; the number says which.
+    Socket(u64),
+    /// The sender takes a message from its socket.
+    Served(u64),
+    /// The sender's deadline.
     SenderWake,
-    Store(usize, BootNonce, StoreEvent),
 }
 
-struct Entry(Timestamp, u64, Event);
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        (self.0, self.1) == (other.0, other.1)
-    }
-}
-impl Eq for Entry {}
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Entry {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.0, self.1).cmp(&(other.0, other.1))
-    }
+/// Feedback on its way.
+#[derive(Debug)]
+struct UnderWay {
+    host: usize,
+    session: SessionId,
+    bytes: usize,
+    message: Message,
 }
 
 /// The world.
 pub struct World {
-    setup: Setup,
+    fabric: Fabric,
     now: Timestamp,
     rng: StdRng,
     sender: Option<sender_side::Session>,
@@ -89,40 +85,65 @@ pub struct World {
     announce: Announce,
     incarnation: u32,
     hosts: Vec<Host>,
+    threads: usize,
+    scratch: Scratch,
+    /// No host is surprised by the beginning of this window or of one before it.
+    known_window: u32,
+    /// Hosts read everything when it arrives: with jitter each has its own time for it, and with
+    /// payload nothing is left to trust.
+    are_in_step: bool,
     shared: Path,
+    racks: Vec<Path>,
     feedback: Path,
-    queue: BinaryHeap<Reverse<Entry>>,
-    next_entry: u64,
+    way: Way,
+    under_way: BTreeMap<u64, UnderWay>,
+    sent_feedback: u64,
+    queue: BTreeSet<(Timestamp, Event)>,
+    /// When each host is next due, as the queue knows it.
+    due: Vec<Timestamp>,
+    payload: Option<Payload>,
     trace: blake3::Hasher,
-    steps: u64,
-    needs: u64,
-    statuses: u64,
+    account: Account,
 }
 
 impl World {
     /// A world at the start of time; its sender begins to listen.
     pub fn new(setup: Setup) -> Self {
         let mut rng = StdRng::seed_from_u64(setup.seed);
-        let names = (0..setup.hosts).map(|index| format!("h{index}"));
-        let hosts = names.map(|name| Host::new(&name, setup.faults.host_loss, &mut rng)).collect();
+        let hosts: Vec<_> =
+            (0..setup.hosts).map(|index| Host::new(index, &setup, &mut rng)).collect();
+        let racks = match setup.faults.rack_loss {
+            Loss::None => 0,
+            _ => setup.hosts.div_ceil(RACK_HOSTS),
+        };
         let announce = announce(&setup);
+        let geometry = announce.geometry;
+        let cores = setup.cores.or_else(|| thread::available_parallelism().ok());
+        let cores = cores.map_or(1, NonZeroUsize::get);
         let mut world = Self {
-            now: Timestamp::from_nanos(1_000_000_000),
-            rng,
+            now: START,
             sender: None,
             sender_wake: Timestamp::NEVER,
             announce,
             incarnation: 0,
+            threads: cores.min(setup.hosts / HOSTS_PER_THREAD_MIN).max(1),
+            scratch: Scratch::default(),
+            known_window: 0,
+            are_in_step: setup.faults.jitter > Duration::ZERO || setup.carries_payload,
+            shared: Path::new(setup.faults.shared_loss, &mut rng),
+            racks: (0..racks).map(|_| Path::new(setup.faults.rack_loss, &mut rng)).collect(),
+            feedback: Path::new(setup.faults.feedback_loss, &mut rng),
+            way: Way::new(setup.faults.bottleneck),
+            under_way: BTreeMap::new(),
+            sent_feedback: 0,
+            queue: BTreeSet::new(),
+            due: vec![Timestamp::NEVER; hosts.len()],
             hosts,
-            shared: Path::new(setup.faults.shared_loss),
-            feedback: Path::new(setup.faults.feedback_loss),
-            queue: BinaryHeap::new(),
-            next_entry: 0,
+            rng,
+            payload: setup.carries_payload.then(|| Payload::new(&geometry, setup.seed)),
             trace: blake3::Hasher::new(),
-            steps: 0,
-            needs: 0,
-            statuses: 0,
-            setup,
+            account: Account::default(),
+            fabric: Fabric { setup, geometry, stream: Stream::default() },
         };
         world.start_sender();
         world
@@ -134,16 +155,16 @@ impl World {
         let mut announce = self.announce.clone();
         announce.sender.instance = self.incarnation.into();
         announce.sender.started += u64::from(self.incarnation);
-        let count = self.setup.hosts;
+        let setup = &self.fabric.setup;
         let config = sender_side::Config {
             session: SessionId(self.incarnation),
             frame_offsets: frame_offsets(announce.geometry.payload_bytes()),
             announce,
-            expect: self.setup.expect.clone().unwrap_or(Expect::Count(count)),
+            expect: setup.expect.clone().unwrap_or(Expect::Count(setup.hosts)),
             quorum: Quorum::All,
             join_window: Duration::from_secs(1),
             timeout: None,
-            rate: self.setup.rate,
+            rate: setup.rate,
             seal: Seal::Plain,
         };
         self.sender = Some(sender_side::Session::new(self.now, config));
@@ -158,12 +179,18 @@ impl World {
 
     /// How a host differs; before it first hears the announce.
     pub fn set_host(&mut self, host: usize, setup: HostSetup) {
+        self.are_in_step |= setup.jitter > Duration::ZERO;
         self.hosts[host].setup = setup;
+        if setup.starts_after > Duration::ZERO {
+            self.hosts[host].set_running(self.now, false);
+            self.queue.insert((self.now + setup.starts_after, Event::Start(host)));
+        }
     }
 
     /// The loss that one host suffers.
     pub fn set_loss(&mut self, host: usize, loss: Loss) {
-        self.hosts[host].path = Path::new(loss);
+        self.visit(host);
+        self.hosts[host].set_loss(loss);
     }
 
     /// Gives a host another's name.
@@ -173,25 +200,21 @@ impl World {
 
     /// The host does nothing from now on, as if stopped or not yet started.
     pub fn stop_host(&mut self, host: usize) {
-        self.hosts[host].is_running = false;
+        self.visit(host);
+        self.hosts[host].set_running(self.now, false);
     }
 
     /// The host goes on, or starts.
     pub fn start_host(&mut self, host: usize) {
-        self.hosts[host].is_running = true;
-        self.hosts[host].wake = Timestamp::NEVER;
-        self.drain_host(host);
+        self.visit(host);
+        self.hosts[host].set_running(self.now, true);
+        self.visit_all();
     }
 
     /// The host's process dies and is started again at once: it knows nothing of the session.
     pub fn crash_host(&mut self, host: usize) {
-        let nonce = BootNonce(self.rng.random());
-        let host = &mut self.hosts[host];
-        host.session = None;
-        host.nonce = nonce;
-        host.is_prepared = false;
-        host.has_staged = false;
-        host.seen_phase = None;
+        self.visit(host);
+        self.hosts[host].crash();
     }
 
     /// The operator's Ctrl-C.
@@ -213,7 +236,8 @@ impl World {
         self.sender.as_mut().expect("the sender runs")
     }
 
-    /// A host's session, if it takes part in one.
+    /// A host's session, if it takes part in one. While the world runs, what it knows of symbols
+    /// may be some milliseconds old.
     pub fn session(&self, host: usize) -> Option<&host_side::Session> {
         self.hosts[host].session.as_ref()
     }
@@ -230,17 +254,37 @@ impl World {
 
     /// Virtual time since the start.
     pub fn elapsed(&self) -> Duration {
-        self.now.since(Timestamp::from_nanos(1_000_000_000))
+        self.now.since(START)
     }
 
     /// NEEDs and STATUSes that hosts sent.
     pub fn feedback(&self) -> (u64, u64) {
-        (self.needs, self.statuses)
+        (self.account.needs, self.account.statuses)
+    }
+
+    /// What the run cost so far.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Headers that hosts' sessions have handled.
+    pub fn deliveries(&self) -> u64 {
+        self.hosts.iter().map(Host::deliveries).sum()
     }
 
     /// Digest of everything that happened.
     pub fn trace(&self) -> Digest {
-        self.trace.finalize().into()
+        let mut trace = self.trace.clone();
+        for host in &self.hosts {
+            trace.update(&host.trace().number().to_le_bytes());
+        }
+        trace.finalize().into()
+    }
+
+    /// Whether a host has decoded what the sender encoded; `None` in a run without payload.
+    pub fn has_received(&self, host: usize) -> Option<bool> {
+        let received = self.hosts[host].received.as_ref()?;
+        Some(received.digest() == self.payload.as_ref()?.digest())
     }
 
     /// Symbols sent per source symbol of the payload.
@@ -256,16 +300,15 @@ impl World {
     pub fn run_until(&mut self, is_done: impl Fn(&Self) -> bool) {
         let end = self.now + PATIENCE;
         while !is_done(self) {
-            let replay = self.setup.replay();
-            let Some(Reverse(Entry(at, _, event))) = self.queue.pop() else {
-                panic!("nothing is left to happen; replay: {replay}");
+            let Some((at, event)) = self.queue.pop_first() else {
+                panic!("nothing is left to happen; replay: {}", self.fabric.setup.replay());
             };
-            assert!(at <= end, "no end after {PATIENCE:?} of virtual time; replay: {replay}");
-            self.now = self.now.max(at);
-            self.steps += 1;
+            let replay = || self.fabric.setup.replay();
+            assert!(at <= end, "no end after {PATIENCE:?} of virtual time; replay: {}", replay());
+            self.now = at;
             self.step(event);
-            self.check();
         }
+        self.visit_all();
     }
 
     /// Runs until the sender has ended.
@@ -275,8 +318,16 @@ impl World {
     }
 
     fn step(&mut self, event: Event) {
-        self.trace.update(&self.now.as_nanos().to_le_bytes());
         match event {
+            Event::Start(host) => self.start_host(host),
+            Event::VisitAll => self.visit_all(),
+            Event::Visit(host) => {
+                if self.due[host] == self.now {
+                    self.visit(host);
+                }
+            }
+            Event::Socket(number) => self.on_socket(number),
+            Event::Served(number) => self.on_served(number),
             Event::SenderWake => {
                 if self.sender_wake <= self.now && self.sender.is_some() {
                     self.sender_wake = Timestamp::NEVER;
@@ -285,202 +336,133 @@ impl World {
                     self.drain_sender();
                 }
             }
-            Event::HostWake(host) => {
-                if self.hosts[host].wake <= self.now && self.hosts[host].is_running {
-                    self.hosts[host].wake = Timestamp::NEVER;
-                    let now = self.now;
-                    if let Some(session) = &mut self.hosts[host].session {
-                        session.handle_timeout(now);
-                    }
-                    self.drain_host(host);
-                }
-            }
-            Event::ToSender(host, message) => {
-                let now = self.now;
-                let from = address(host);
-                if let Some(sender) = &mut self.sender {
-                    sender.handle_feedback(now, from, &message);
-                    self.drain_sender();
-                }
-            }
-            Event::ToHost(host, packet) => self.deliver(host, &packet),
-            Event::Store(host, nonce, event) => self.store(host, nonce, event),
         }
     }
 
-    fn deliver(&mut self, index: usize, packet: &Packet) {
-        if !self.hosts[index].is_running {
-            return;
-        }
-        match packet {
-            Packet::Symbols(headers) => self.deliver_symbols(index, headers),
-            Packet::Control(seq, message) => self.deliver_control(index, *seq, message),
-        }
-        self.drain_host(index);
+    /// One host reads what has arrived and does what is due.
+    fn visit(&mut self, host: usize) {
+        self.hosts[host].advance(&self.fabric, self.now, &mut self.scratch);
+        self.harvest(host);
     }
 
-    fn deliver_symbols(&mut self, index: usize, headers: &[SymbolHeader]) {
-        let now = self.now;
-        let host = &mut self.hosts[index];
-        let Some(session) = &mut host.session else { return };
-        if headers.first().is_some_and(|header| header.session != session.id()) {
-            return;
-        }
-        let mut verdicts = Vec::with_capacity(headers.len());
-        session.handle_symbols(now, headers, &mut verdicts);
-        assert_eq!(verdicts.len(), headers.len(), "one verdict for each symbol");
-        for verdict in verdicts {
-            if let Verdict::KeepAndDecode { block, .. } = verdict {
-                let nonce = self.hosts[index].nonce;
-                let at = now + Duration::from_millis(4);
-                self.push(at, Event::Store(index, nonce, StoreEvent::Consumed(block)));
-            }
-        }
-    }
-
-    fn deliver_control(&mut self, index: usize, seq: u32, message: &Message) {
-        let now = self.now;
-        if let Message::Announce(announce) = message {
-            return self.meet(index, SessionId(seq), announce);
-        }
-        let Some(session) = &mut self.hosts[index].session else { return };
-        match message {
-            Message::Poll(poll) => session.handle_poll(now, seq, poll),
-            Message::Advertise(advertise) => session.handle_advertise(now, seq, advertise),
-            Message::JoinAck(ack) => session.handle_join_ack(now, ack),
-            Message::Activate(order) => {
-                session.handle_order(now, seq, OrderKind::Activate, order);
-            }
-            Message::Cancel(order) => session.handle_order(now, seq, OrderKind::Cancel, order),
-            Message::Stop(order) => session.handle_order(now, seq, OrderKind::Stop, order),
-            other => panic!("a sender never sends {:?}", other.kind()),
-        }
-    }
-
-    /// A host meets an announce: of its session, of a newer one, or while idle.
-    fn meet(&mut self, index: usize, id: SessionId, announce: &Announce) {
-        let now = self.now;
-        let seed = self.rng.random();
-        let slots = self.setup.block_slots;
-        let host = &mut self.hosts[index];
-        if let Some(session) = &mut host.session
-            && session.id() == id
-        {
-            return session.handle_announce(now, announce);
-        }
-        let is_over = host.session.is_none() && !host.endings.is_empty();
-        if is_over && announce.stage == SenderStage::Closing {
-            return;
-        }
-        let facts = Facts {
-            host: host.name.clone(),
-            machine: index as u64,
-            nonce: host.nonce,
-            link: Some(Bitrate::from_megabits(1000)),
-            free_bytes: 1 << 40,
-            clock_us: 0,
-            kinds: ImageKind::ALL.into_iter().collect::<KindSet>(),
-            holds_release: host.setup.holds_release,
-            holds_image: host.setup.holds_release,
-            holds_partial: host.setup.held_frames > 0,
-            block_slots: slots,
+    /// All hosts do, on all cores; what is then read by all is forgotten.
+    fn visit_all(&mut self) {
+        let (fabric, now) = (&self.fabric, self.now);
+        let visit = |hosts: &mut [Host]| {
+            let mut scratch = Scratch::default();
+            hosts.iter_mut().for_each(|host| host.advance(fabric, now, &mut scratch));
         };
-        host.session = Some(host_side::Session::new(now, id, announce, facts, seed));
-        host.is_prepared = false;
-        host.has_staged = false;
-        host.seen_phase = None;
-        if host.setup.holds_release {
-            let nonce = host.nonce;
-            self.push(now + STAGING, Event::Store(index, nonce, StoreEvent::Staged));
-        }
-        self.drain_host(index);
+        let share = self.hosts.len().div_ceil(self.threads).max(1);
+        thread::scope(|scope| {
+            let mut parts = self.hosts.chunks_mut(share);
+            let own = parts.next();
+            parts.for_each(|part| _ = scope.spawn(|| visit(part)));
+            own.into_iter().for_each(visit);
+        });
+        (0..self.hosts.len()).for_each(|host| self.harvest(host));
+        let known = self.hosts.iter().map(Host::known_window).min();
+        self.known_window = known.unwrap_or(u32::MAX);
+        self.fabric.stream.forget_until(now);
+        self.plan_visits();
     }
 
-    /// The simulated store: prepares once the preamble is there, stages once all is.
-    fn store(&mut self, index: usize, nonce: BootNonce, event: StoreEvent) {
-        let now = self.now;
-        let geometry = self.announce.geometry;
+    /// Sees to it that hosts read what is on its way in time.
+    fn plan_visits(&mut self) {
+        for (index, entry) in self.fabric.stream.iter().enumerate() {
+            if self.are_in_step || entry.may_be_answered(self.known_window) {
+                self.queue.insert((entry.at, Event::VisitAll));
+            } else if index == 0 {
+                self.queue.insert((entry.at + LAG_MAX, Event::VisitAll));
+            }
+        }
+    }
+
+    /// Takes what a host has to say after a visit, and when it is to be visited next.
+    fn harvest(&mut self, index: usize) {
         let host = &mut self.hosts[index];
-        if host.nonce != nonce || !host.is_running {
-            return;
+        let due = host.due();
+        if due < self.due[index] || self.due[index] <= self.now {
+            self.due[index] = due;
+            if due != Timestamp::NEVER {
+                self.queue.insert((due.max(self.now), Event::Visit(index)));
+            }
         }
-        let Some(session) = &mut host.session else { return };
-        host.is_active |= event == StoreEvent::Switched;
-        session.handle_store(now, event);
-        let done = |block: u32| session.blocks().is_done(BlockIndex(block));
-        if !host.is_prepared && geometry.space_blocks(Space::Preamble).all(done) {
-            host.is_prepared = true;
-            let event = match host.setup.disk_full {
-                true => {
-                    StoreEvent::Failed { fault: Fault::DiskFull, detail: "disk full".to_owned() }
-                }
-                false => prepared(&geometry, host.setup.held_frames),
-            };
-            // Claims of a partial image are hashed again before they are offered.
-            let rehash = if host.setup.held_frames > 0 { 100 } else { 1 };
-            self.push(now + Duration::from_millis(rehash), Event::Store(index, nonce, event));
-        } else if host.is_prepared && !host.has_staged && session.blocks().are_all_done() {
-            host.has_staged = true;
-            self.push(now + STAGING, Event::Store(index, nonce, StoreEvent::ImageDurable));
-            self.push(now + 2 * STAGING, Event::Store(index, nonce, StoreEvent::Staged));
+        if std::mem::take(&mut host.news.staged) {
+            self.account.staged_hosts += 1;
+            self.account.staged = self.now.since(START);
         }
-        self.drain_host(index);
-    }
-
-    fn drain_host(&mut self, index: usize) {
-        let now = self.now;
-        loop {
-            let host = &mut self.hosts[index];
-            let Some(session) = &mut host.session else { return };
-            match session.poll_output() {
-                host_side::Output::Send(message) => self.send_feedback(index, message),
-                host_side::Output::Switch => {
-                    let nonce = host.nonce;
-                    let at = now + Duration::from_millis(1);
-                    self.push(at, Event::Store(index, nonce, StoreEvent::Switched));
-                }
-                host_side::Output::Discard(_) => {}
-                host_side::Output::Ended(ending) => {
-                    host.endings.push(ending);
-                    host.session = None;
-                }
-                host_side::Output::Idle(deadline) => {
-                    let at = deadline.map_or(Timestamp::NEVER, |deadline| deadline.at);
-                    if at < host.wake {
-                        host.wake = at;
-                        self.push(at, Event::HostWake(index));
-                    }
-                    return;
-                }
+        if std::mem::take(&mut host.news.active) {
+            self.assert_together(index);
+        }
+        if !self.hosts[index].news.feedback.is_empty() {
+            for (session, message) in std::mem::take(&mut self.hosts[index].news.feedback) {
+                self.send_feedback(index, session, &message);
             }
         }
     }
 
-    fn send_feedback(&mut self, index: usize, message: Message) {
-        self.needs += u64::from(matches!(message, Message::Need(_)));
-        self.statuses += u64::from(matches!(message, Message::Status(_)));
-        self.trace.update(&[message.kind() as u8]);
-        let message = through_the_wire(SessionId(1), 0, &message);
-        let copies = 1 + usize::from(self.rng.random_bool(self.setup.faults.duplicate));
+    fn assert_together(&self, host: usize) {
+        let setup = &self.fabric.setup;
+        if setup.activation == Activation::Together {
+            let is_all = self.account.staged_hosts >= setup.hosts || setup.expect.is_some();
+            let name = &self.hosts[host].name;
+            assert!(is_all, "{name} switched before all had staged; {}", setup.replay());
+        }
+    }
+
+    fn send_feedback(&mut self, host: usize, session: SessionId, message: &Message) {
+        self.account.on_feedback(self.now, message);
+        let message = through_the_wire(session, 0, message);
+        let bytes = wire_bytes(&message);
+        let copies = 1 + usize::from(self.rng.random_bool(self.fabric.setup.faults.duplicate));
         for _ in 0..copies {
-            let is_lost = self.feedback.loses(&mut self.rng) || self.is_damaged();
-            if !is_lost {
-                let at = self.arrival();
-                self.push(at, Event::ToSender(index, message.clone()));
+            let is_lost = self.feedback.loses(self.now, &mut self.rng) || self.is_damaged();
+            if is_lost {
+                continue;
             }
+            let Some(left) = self.way.enter(self.now, bytes) else { continue };
+            let at = left + LATENCY + self.draw_lateness();
+            self.sent_feedback += 1;
+            let under_way = UnderWay { host, session, bytes, message: message.clone() };
+            self.under_way.insert(self.sent_feedback, under_way);
+            self.queue.insert((at, Event::Socket(self.sent_feedback)));
+        }
+    }
+
+    fn on_socket(&mut self, number: u64) {
+        let bytes = self.under_way[&number].bytes;
+        match self.way.arrive(self.now, bytes) {
+            Some(done) => _ = self.queue.insert((done, Event::Served(number))),
+            None => _ = self.under_way.remove(&number),
+        }
+        self.account.overflows = self.way.overflows();
+    }
+
+    fn on_served(&mut self, number: u64) {
+        let Some(UnderWay { host, session, message, .. }) = self.under_way.remove(&number) else {
+            return;
+        };
+        let now = self.now;
+        self.note(&[message.kind() as u8]);
+        // The driver drops what belongs to another session.
+        if let Some(sender) = &mut self.sender
+            && session == SessionId(self.incarnation)
+        {
+            sender.handle_feedback(now, address(host), &message);
+            self.drain_sender();
         }
     }
 
     fn is_damaged(&mut self) -> bool {
-        self.setup.faults.corrupt > 0.0 && self.rng.random_bool(self.setup.faults.corrupt)
+        let corrupt = self.fabric.setup.faults.corrupt;
+        corrupt > 0.0 && self.rng.random_bool(corrupt)
     }
 
-    fn arrival(&mut self) -> Timestamp {
-        let late = match self.setup.faults.jitter {
+    fn draw_lateness(&mut self) -> Duration {
+        match self.fabric.setup.faults.jitter {
             Duration::ZERO => Duration::ZERO,
             jitter => jitter.mul_f64(self.rng.random()),
-        };
-        self.now + LATENCY + late
+        }
     }
 
     fn drain_sender(&mut self) {
@@ -490,30 +472,37 @@ impl World {
             match sender.poll_output(now) {
                 sender_side::Output::Train => {
                     let headers = sender.train().to_vec();
-                    self.multicast_symbols(&headers);
+                    self.multicast_symbols(headers);
                 }
                 sender_side::Output::Multicast(channel, seq, message) => {
-                    // The simulation has no session number on control datagrams but this one.
-                    let seq = if channel == Channel::Control { self.incarnation } else { seq };
-                    let message = through_the_wire(SessionId(self.incarnation), seq, &message);
-                    self.multicast(&Rc::new(Packet::Control(seq, message)));
+                    let seq = if channel == Channel::Control { 0 } else { seq };
+                    self.multicast_message(seq, &message);
                 }
                 sender_side::Output::Unicast(to, message) => {
                     let index = usize::from(to.port()) - 1;
-                    let packet = Rc::new(Packet::Control(0, message));
-                    if !self.hosts[index].path.loses(&mut self.rng) {
-                        let at = self.arrival();
-                        self.push(at, Event::ToHost(index, packet));
+                    let at = now + LATENCY + self.draw_lateness();
+                    let session = SessionId(self.incarnation);
+                    self.hosts[index].post_unicast(at, session, message);
+                    self.harvest(index);
+                }
+                sender_side::Output::Prepare(block) => {
+                    sender.handle_prepared(block);
+                    if let Some(payload) = &mut self.payload {
+                        payload.prepare(&self.fabric.geometry, block);
                     }
                 }
-                sender_side::Output::Prepare(block) => sender.handle_prepared(block),
-                sender_side::Output::Release(_) | sender_side::Output::Notice(_) => {}
+                sender_side::Output::Release(block) => {
+                    if let Some(payload) = &mut self.payload {
+                        payload.release(block);
+                    }
+                }
+                sender_side::Output::Notice(_) => {}
                 sender_side::Output::Ended => return,
                 sender_side::Output::Idle(deadline) => {
                     let at = deadline.map_or(Timestamp::NEVER, |deadline| deadline.at);
                     if at < self.sender_wake {
                         self.sender_wake = at;
-                        self.push(at, Event::SenderWake);
+                        self.queue.insert((at.max(now), Event::SenderWake));
                     }
                     return;
                 }
@@ -521,97 +510,55 @@ impl World {
         }
     }
 
-    fn multicast_symbols(&mut self, headers: &[SymbolHeader]) {
-        for header in headers {
+    /// Something happened at the sender.
+    fn note(&mut self, what: &[u8]) {
+        self.trace.update(&self.now.as_nanos().to_le_bytes());
+        self.trace.update(what);
+    }
+
+    fn multicast_symbols(&mut self, mut headers: Vec<SymbolHeader>) {
+        self.note(&[]);
+        for header in &headers {
             self.trace.update(&header.block.0.to_le_bytes());
             self.trace.update(&header.transmission.to_le_bytes());
         }
-        let is_shared = |header: &&SymbolHeader| {
-            let _ = header;
-            !self.shared.loses(&mut self.rng)
-        };
-        let survivors: Vec<SymbolHeader> = headers.iter().filter(is_shared).copied().collect();
-        for index in 0..self.hosts.len() {
-            if !self.hosts[index].is_running {
-                continue;
-            }
-            let mut arriving = Vec::with_capacity(survivors.len());
-            for header in &survivors {
-                let is_lost = self.hosts[index].path.loses(&mut self.rng) || self.is_damaged();
-                let copies = u8::from(!is_lost)
-                    + u8::from(self.rng.random_bool(self.setup.faults.duplicate));
-                (0..copies).for_each(|_| arriving.push(*header));
-            }
-            if !arriving.is_empty() {
-                let at = self.arrival();
-                self.push(at, Event::ToHost(index, Rc::new(Packet::Symbols(arriving))));
-            }
-        }
-    }
-
-    fn multicast(&mut self, packet: &Rc<Packet>) {
-        if self.shared.loses(&mut self.rng) {
+        let lost = self.shared.losses(self.now, &mut self.rng, headers.len());
+        let mut index = 0;
+        headers.retain(|_| {
+            index += 1;
+            lost >> (index - 1) & 1 == 0
+        });
+        if headers.is_empty() {
             return;
         }
-        for index in 0..self.hosts.len() {
-            if !self.hosts[index].path.loses(&mut self.rng) && !self.is_damaged() {
-                let at = self.arrival();
-                self.push(at, Event::ToHost(index, Rc::clone(packet)));
-            }
+        let geometry = &self.fabric.geometry;
+        let datagrams = match &self.payload {
+            Some(payload) => headers.iter().map(|h| payload.datagram(geometry, h)).collect(),
+            None => Vec::new(),
+        };
+        let (count, session) = (headers.len(), SessionId(self.incarnation));
+        let train = Train::new(geometry, session, headers, datagrams);
+        self.multicast(count, Packet::Train(train));
+    }
+
+    fn multicast_message(&mut self, seq: u32, message: &Message) {
+        let session = SessionId(self.incarnation);
+        let message = through_the_wire(session, seq, message);
+        self.note(&[message.kind() as u8]);
+        if !self.shared.loses(self.now, &mut self.rng) {
+            self.multicast(1, Packet::Control(session, seq, message));
         }
     }
 
-    fn push(&mut self, at: Timestamp, event: Event) {
-        self.next_entry += 1;
-        self.queue.push(Reverse(Entry(at, self.next_entry, event)));
-    }
-
-    /// What must hold after every step.
-    fn check(&mut self) {
-        let replay = self.setup.replay();
-        let step = self.steps;
-        let is_thorough = step.is_multiple_of(997);
-        let staged = self.hosts.iter().filter(|host| host.has_staged || host.is_active).count();
-        for host in &mut self.hosts {
-            let Some(session) = &host.session else { continue };
-            if is_thorough {
-                session.blocks().assert_consistent();
-            }
-            let phase = Some(session.phase());
-            if phase == host.seen_phase {
-                continue;
-            }
-            // PROTOCOL 5.3.
-            let is_ready = session.blocks().are_all_done() || host.setup.holds_release;
-            let says_ready =
-                matches!(phase, Some(HostPhase::Staging | HostPhase::Staged | HostPhase::Active));
-            assert!(is_ready || !says_ready, "{} staged with blocks missing; {replay}", host.name);
-            let never_back = phase == Some(HostPhase::Failed) || phase > host.seen_phase;
-            assert!(never_back, "{}: {:?} → {phase:?}; {replay}", host.name, host.seen_phase);
-            if phase == Some(HostPhase::Active) && self.setup.activation == Activation::Together {
-                let is_all = staged == self.setup.hosts || self.setup.expect.is_some();
-                assert!(is_all, "{} switched before all had staged; {replay}", host.name);
-            }
-            host.seen_phase = phase;
+    fn multicast(&mut self, count: usize, packet: Packet) {
+        let losses = |rack: &mut Path| rack.losses(self.now, &mut self.rng, count);
+        let rack_losses: Vec<Mask> = self.racks.iter_mut().map(losses).collect();
+        let entry = Entry { at: self.now + LATENCY, packet: Arc::new(packet), rack_losses };
+        if self.are_in_step || entry.may_be_answered(self.known_window) {
+            self.queue.insert((entry.at, Event::VisitAll));
+        } else if self.fabric.stream.iter().next().is_none() {
+            self.queue.insert((entry.at + LAG_MAX, Event::VisitAll));
         }
-    }
-}
-
-impl Host {
-    fn new(name: &str, loss: Loss, rng: &mut StdRng) -> Self {
-        Self {
-            name: name.parse().expect("a generated name"),
-            setup: HostSetup::default(),
-            session: None,
-            nonce: BootNonce(rng.random()),
-            path: Path::new(loss),
-            is_running: true,
-            is_prepared: false,
-            has_staged: false,
-            is_active: false,
-            seen_phase: None,
-            wake: Timestamp::NEVER,
-            endings: Vec::new(),
-        }
+        self.fabric.stream.push(entry);
     }
 }
