@@ -248,7 +248,7 @@ impl Geometry {
     /// Whether the session has this block.
     #[inline]
     pub fn has_block(&self, block: BlockIndex) -> bool {
-        block.0 < self.block_count()
+        block.0 < self.payload.end
     }
 
     /// The space of `block`.

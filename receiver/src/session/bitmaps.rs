@@ -1,13 +1,19 @@
 //! Which symbols of the open blocks have arrived: a row of bits for each, in one piece of memory.
 //!
 //! Every datagram marks a bit, so a mark takes no search and no allocation: the block knows its
-//! row. Invariant: a row is all zero while nobody has it, and memory grows to the most rows that
-//! were ever in use at a time.
+//! row. The blocks of a window are filled in step, so the words of sixteen rows that belong to the
+//! same symbols lie side by side: a window marks two cache lines at a time, not sixteen. Invariant:
+//! a row is all zero while nobody has it, and the lowest free row is the next to be taken.
+
+use std::collections::BTreeSet;
 
 use common::id::SymbolId;
 
+/// Rows that lie side by side.
+const GROUP_ROWS: usize = 16;
+
 /// A row of bits, taken from [`Bitmaps::take`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Row(u32);
 
 /// Rows of equal length.
@@ -15,30 +21,35 @@ pub struct Row(u32);
 pub struct Bitmaps {
     words: Vec<u64>,
     row_words: usize,
-    free: Vec<Row>,
+    free: BTreeSet<Row>,
 }
 
 impl Bitmaps {
     /// No rows yet; each will have a bit for each of `symbols` symbols.
     pub fn new(symbols: u32) -> Self {
         let row_words = symbols.div_ceil(64) as usize;
-        Self { words: Vec::new(), row_words, free: Vec::new() }
+        Self { words: Vec::new(), row_words, free: BTreeSet::new() }
     }
 
     /// A row without marks.
     pub fn take(&mut self) -> Row {
-        self.free.pop().unwrap_or_else(|| {
-            let row = Row((self.words.len() / self.row_words) as u32);
-            self.words.resize(self.words.len() + self.row_words, 0);
-            row
-        })
+        if self.free.is_empty() {
+            let rows = (self.words.len() / self.row_words) as u32;
+            self.words.resize(self.words.len() + self.row_words * GROUP_ROWS, 0);
+            self.free.extend((rows..rows + GROUP_ROWS as u32).map(Row));
+        }
+        self.free.pop_first().expect("a group of rows was just added")
     }
 
     /// Gives `row` back; its marks go.
     pub fn give_back(&mut self, row: Row) {
-        let start = row.0 as usize * self.row_words;
-        self.words[start..start + self.row_words].fill(0);
-        self.free.push(row);
+        let start = self.start(row);
+        self.words[start..]
+            .iter_mut()
+            .step_by(GROUP_ROWS)
+            .take(self.row_words)
+            .for_each(|w| *w = 0);
+        self.free.insert(row);
     }
 
     /// Whether `symbol` is marked in `row`.
@@ -47,6 +58,7 @@ impl Bitmaps {
     }
 
     /// Marks `symbol` in `row`; false when it was marked.
+    #[inline]
     pub fn insert(&mut self, row: Row, symbol: SymbolId) -> bool {
         let word = self.word(row, symbol);
         let bit = 1 << (symbol.0 % 64);
@@ -55,8 +67,16 @@ impl Bitmaps {
         is_new
     }
 
+    #[inline]
     fn word(&self, row: Row, symbol: SymbolId) -> usize {
-        row.0 as usize * self.row_words + usize::from(symbol.0) / 64
+        self.start(row) + usize::from(symbol.0) / 64 * GROUP_ROWS
+    }
+
+    /// The first word of `row`; the others follow at a distance of [`GROUP_ROWS`].
+    #[inline]
+    fn start(&self, row: Row) -> usize {
+        let row = row.0 as usize;
+        row / GROUP_ROWS * GROUP_ROWS * self.row_words + row % GROUP_ROWS
     }
 }
 
@@ -65,16 +85,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_given_back_is_blank_when_it_is_taken_again() {
+    fn rows_do_not_touch_each_other_and_come_back_blank() {
         let mut bitmaps = Bitmaps::new(70);
-        let (first, second) = (bitmaps.take(), bitmaps.take());
-        for symbol in [0, 63, 64, 69].map(SymbolId) {
-            assert!(bitmaps.insert(first, symbol) && !bitmaps.insert(first, symbol));
-            assert!(bitmaps.has(first, symbol) && !bitmaps.has(second, symbol));
+        let rows: Vec<Row> = (0..40).map(|_| bitmaps.take()).collect();
+        let marks = |index: usize| [index as u16, 69 - index as u16 % 5].map(SymbolId);
+        for (index, row) in rows.iter().enumerate() {
+            assert!(marks(index).into_iter().all(|symbol| bitmaps.insert(*row, symbol)));
+            assert!(!bitmaps.insert(*row, marks(index)[0]), "it is marked");
         }
-        bitmaps.give_back(first);
-        let again = bitmaps.take();
-        assert_eq!(again, first, "memory is used again");
-        assert!((0..70).all(|symbol| !bitmaps.has(again, SymbolId(symbol))));
+        for (index, row) in rows.iter().enumerate() {
+            let marked = (0..70).map(SymbolId).filter(|symbol| bitmaps.has(*row, *symbol)).count();
+            assert_eq!(marked, 2, "row {index}");
+        }
+        bitmaps.give_back(rows[20]);
+        bitmaps.give_back(rows[3]);
+        for expected in [rows[3], rows[20]] {
+            let again = bitmaps.take();
+            assert_eq!(again, expected, "memory is used again, from the beginning");
+            assert!((0..70).all(|symbol| !bitmaps.has(again, SymbolId(symbol))));
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use common::drops::DropReason;
 use common::geometry::Geometry;
 use common::id::{BlockIndex, SymbolId};
+use common::wire::SymbolHeader;
 
 use super::bitmaps::{Bitmaps, Row};
 
@@ -144,36 +145,60 @@ impl Blocks {
         self.blocks[block.0 as usize].standing == Standing::Done
     }
 
-    /// Takes transmission `transmission` of `block`, whose announced count is `announced`.
-    ///
-    /// Inlined into the loop over a train: this is all that a host does for nearly every datagram.
-    #[inline]
-    pub fn arrive(&mut self, block: BlockIndex, transmission: u32, announced: u32) -> Verdict {
-        let Some(known) = self.blocks.get_mut(block.0 as usize) else {
-            return Verdict::Drop(DropReason::OutsideGeometry);
-        };
-        known.learn(transmission.saturating_add(1), announced);
-        if known.standing != Standing::Open {
-            return self.arrive_unopened(block, transmission);
-        }
-        let k = self.geometry.source_symbols_of(block);
-        let symbol = self.geometry.symbol_of(k, transmission);
-        if !self.bitmaps.insert(known.row, symbol) {
-            return Verdict::Drop(DropReason::Duplicate);
-        }
-        known.held += 1;
-        match known.held == k {
-            true => self.hand_on(block, symbol),
-            false => Verdict::Keep { block, symbol },
+    /// Takes a train's symbols; one verdict for each is appended.
+    pub fn arrive(&mut self, headers: &[SymbolHeader], verdicts: &mut Vec<Verdict>) {
+        verdicts.reserve(headers.len());
+        for header in headers {
+            let block = header.block;
+            match self.mark_usual(header) {
+                Some(symbol) => verdicts.push(Verdict::Keep { block, symbol }),
+                None => verdicts.push(self.judge(header)),
+            }
         }
     }
 
-    /// A symbol of a block that is not open: the first one, or one too many.
-    #[inline(never)]
-    fn arrive_unopened(&mut self, block: BlockIndex, transmission: u32) -> Verdict {
-        if self.blocks[block.0 as usize].standing != Standing::Missing {
-            return Verdict::Drop(DropReason::Late);
+    /// The usual case alone: a symbol that an open block has not and that does not complete it.
+    #[inline]
+    fn mark_usual(&mut self, header: &SymbolHeader) -> Option<SymbolId> {
+        let known = self.blocks.get_mut(header.block.0 as usize)?;
+        known.learn(header.transmission.saturating_add(1), header.announced);
+        if known.standing != Standing::Open {
+            return None;
         }
+        let k = self.geometry.source_symbols_of(header.block);
+        let symbol = self.geometry.symbol_of(k, header.transmission);
+        if known.held + 1 == k || !self.bitmaps.insert(known.row, symbol) {
+            return None;
+        }
+        known.held += 1;
+        Some(symbol)
+    }
+
+    /// All other cases.
+    fn judge(&mut self, header: &SymbolHeader) -> Verdict {
+        let block = header.block;
+        let Some(known) = self.blocks.get_mut(block.0 as usize) else {
+            return Verdict::Drop(DropReason::OutsideGeometry);
+        };
+        match known.standing {
+            Standing::Done | Standing::HandedOn => Verdict::Drop(DropReason::Late),
+            Standing::Missing => self.begin(header),
+            Standing::Open => {
+                let k = self.geometry.source_symbols_of(block);
+                let symbol = self.geometry.symbol_of(k, header.transmission);
+                if self.bitmaps.has(known.row, symbol) {
+                    return Verdict::Drop(DropReason::Duplicate);
+                }
+                self.close(block, Standing::HandedOn);
+                self.handed_on += 1;
+                Verdict::KeepAndDecode { block, symbol }
+            }
+        }
+    }
+
+    /// Opens a block for its first symbol.
+    fn begin(&mut self, header: &SymbolHeader) -> Verdict {
+        let block = header.block;
         let evicted = match self.make_room(block) {
             Ok(evicted) => evicted,
             Err(reason) => return Verdict::Drop(reason),
@@ -182,18 +207,11 @@ impl Blocks {
         let known = &mut self.blocks[block.0 as usize];
         (known.row, known.held, known.standing) = (row, 0, Standing::Open);
         self.open.insert(block.0);
-        match (self.arrive(block, transmission, 0), evicted) {
-            (Verdict::Keep { block, symbol }, Some(evicted)) => {
-                Verdict::KeepInsteadOf { block, symbol, evicted }
-            }
-            (verdict, _) => verdict,
+        match (self.mark_usual(header), evicted) {
+            (Some(symbol), Some(evicted)) => Verdict::KeepInsteadOf { block, symbol, evicted },
+            (Some(symbol), None) => Verdict::Keep { block, symbol },
+            (None, _) => self.judge(header),
         }
-    }
-
-    fn hand_on(&mut self, block: BlockIndex, symbol: SymbolId) -> Verdict {
-        self.close(block, Standing::HandedOn);
-        self.handed_on += 1;
-        Verdict::KeepAndDecode { block, symbol }
     }
 
     /// A free slot for `block`, if need be by dropping the oldest unfinished block of an earlier
@@ -326,6 +344,8 @@ impl Blocks {
 
 #[cfg(test)]
 mod tests {
+    use common::id::SessionId;
+
     use super::*;
 
     /// Four blocks of ten source and four repair symbols, two to a window.
@@ -333,10 +353,19 @@ mod tests {
         Blocks::new(Geometry::new(64, 10, 4, 2, 0, 64 * 40).unwrap(), slots)
     }
 
-    fn kept(blocks: &mut Blocks, block: u32, transmission: u32) -> bool {
-        let verdict = blocks.arrive(BlockIndex(block), transmission, 12);
+    fn arrive(blocks: &mut Blocks, block: u32, transmission: u32, announced: u32) -> Verdict {
+        let (session, block) = (SessionId(1), BlockIndex(block));
+        let (seq, key_epoch, flags) = (0, 0, 0);
+        let header =
+            SymbolHeader { session, seq, key_epoch, flags, block, transmission, announced };
+        let mut verdicts = Vec::new();
+        blocks.arrive(&[header], &mut verdicts);
         blocks.assert_consistent();
-        !matches!(verdict, Verdict::Drop(_))
+        verdicts[0]
+    }
+
+    fn kept(blocks: &mut Blocks, block: u32, transmission: u32) -> bool {
+        !matches!(arrive(blocks, block, transmission, 12), Verdict::Drop(_))
     }
 
     #[test]
@@ -346,7 +375,7 @@ mod tests {
             assert!(kept(&mut blocks, 0, transmission));
         }
         assert!(!kept(&mut blocks, 0, 14 + 5), "transmission 19 repeats symbol 5");
-        let last = blocks.arrive(BlockIndex(0), 11, 12);
+        let last = arrive(&mut blocks, 0, 11, 12);
         let (block, symbol) = (BlockIndex(0), SymbolId(11));
         assert_eq!(last, Verdict::KeepAndDecode { block, symbol });
         assert!(!kept(&mut blocks, 0, 3), "a block that is handed on takes nothing");
@@ -379,7 +408,7 @@ mod tests {
             let mut has_completed = false;
             for transmission in 0..sent {
                 if rng.random_bool(0.3) {
-                    let verdict = blocks.arrive(BlockIndex(1), transmission, 0);
+                    let verdict = arrive(&mut blocks, 1, transmission, 0);
                     has_completed |= matches!(verdict, Verdict::KeepAndDecode { .. });
                 }
             }
@@ -389,7 +418,7 @@ mod tests {
             blocks.learn(BlockIndex(1), sent, 0);
             let want = blocks.want_beyond_announced(BlockIndex(1)).unwrap();
             for transmission in sent..want {
-                let verdict = blocks.arrive(BlockIndex(1), transmission, want);
+                let verdict = arrive(&mut blocks, 1, transmission, want);
                 let is_last = transmission + 1 == want;
                 let completes = matches!(verdict, Verdict::KeepAndDecode { .. });
                 assert_eq!(completes, is_last, "want is the smallest sufficient count");
@@ -403,7 +432,10 @@ mod tests {
         let mut blocks = blocks(2);
         assert!(kept(&mut blocks, 0, 0) && kept(&mut blocks, 1, 0));
         let (block, symbol, evicted) = (BlockIndex(2), SymbolId(0), BlockIndex(0));
-        assert_eq!(blocks.arrive(block, 0, 12), Verdict::KeepInsteadOf { block, symbol, evicted });
+        assert_eq!(
+            arrive(&mut blocks, 2, 0, 12),
+            Verdict::KeepInsteadOf { block, symbol, evicted }
+        );
         blocks.learn(evicted, 12, 12);
         assert_eq!(blocks.want_beyond_announced(evicted), Some(22), "it starts from nothing");
         assert!(kept(&mut blocks, 3, 0), "block 1 makes room");

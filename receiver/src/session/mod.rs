@@ -325,15 +325,9 @@ impl Session {
         }
         self.reporting.observe(headers.iter().map(|header| header.seq));
         let judged = verdicts.len();
-        if self.is_asking() {
-            let blocks = &mut self.blocks;
-            verdicts.extend(
-                headers.iter().map(|header| {
-                    blocks.arrive(header.block, header.transmission, header.announced)
-                }),
-            );
-        } else {
-            verdicts.extend(headers.iter().map(|_| Verdict::Drop(DropReason::Late)));
+        match self.is_asking() {
+            true => self.blocks.arrive(headers, verdicts),
+            false => verdicts.extend(headers.iter().map(|_| Verdict::Drop(DropReason::Late))),
         }
         let mut kept = 0;
         for verdict in &verdicts[judged..] {
