@@ -2,6 +2,7 @@
 
 mod efficiency;
 mod faithful;
+mod rivals;
 mod transfer;
 
 fn main_seed() -> u64 {

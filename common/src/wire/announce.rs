@@ -63,6 +63,8 @@ wire_numbers! {
         Activating = 6 "activating",
         /// The outcome is settled; the session ends.
         Closing = 7 "closing",
+        /// Asks whether somebody else sends the app; hosts take no notice.
+        Listening = 8 "listening",
     }
 }
 

@@ -41,6 +41,8 @@ pub enum Reason {
     App,
     /// The sender has no keys, and this host was not told to do without.
     Insecure,
+    /// Its sender only asks whether somebody else sends the app.
+    Listening,
     /// The session is over for this host.
     Over,
     /// The session is about to end.
@@ -66,6 +68,10 @@ pub fn decide(
     }
     if !policy.apps.contains(&announce.app) {
         return Meeting::Ignore(Reason::App);
+    }
+    // PROTOCOL 5.5.
+    if announce.stage == SenderStage::Listening {
+        return Meeting::Ignore(Reason::Listening);
     }
     if announce.insecure && !policy.is_insecure {
         return Meeting::Ignore(Reason::Insecure);

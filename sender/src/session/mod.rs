@@ -41,8 +41,13 @@ pub use report::{Expect, HostReport, HostState, Outcome, Progress, Quorum, WireR
 pub use roster::LOST_AFTER;
 pub use schedule::{MARGIN_SYMBOLS, PREPARED_BLOCKS_MAX, PROACTIVE_SYMBOLS};
 
-/// A sender listens for this long before it announces.
-pub const LISTEN: Duration = Duration::from_millis(500);
+/// A sender asks and listens for this long before it takes hosts in. At 10 % loss each way another
+/// sender goes unheard once in 100,000 times, as when listening for 500 ms without asking.
+pub const LISTEN: Duration = Duration::from_millis(200);
+/// It asks so often.
+const ASK_INTERVAL: Duration = Duration::from_millis(50);
+/// A sender that is asked answers no sooner than this after its last announce.
+const ANSWER_INTERVAL: Duration = Duration::from_millis(20);
 /// One slot of the status sweep: 10,000 hosts answer in half a second.
 pub const SLOT: Duration = Duration::from_micros(50);
 /// ANNOUNCE goes out so often, all session long.
@@ -182,6 +187,7 @@ pub struct Session {
     next_sweep: u32,
     flush_from: u32,
     started_at: Timestamp,
+    announced_at: Timestamp,
     preamble_polled_at: Option<Timestamp>,
     has_preamble_needs: bool,
     activation: stages::Activation,
@@ -200,6 +206,7 @@ impl Session {
         let geometry = config.announce.geometry;
         let mut timers = Timers::default();
         timers.arm(TimerName::Listen, now + LISTEN);
+        timers.arm(TimerName::Announce, now);
         if let Some(timeout) = config.timeout {
             timers.arm(TimerName::Timeout, now + timeout);
         }
@@ -221,6 +228,7 @@ impl Session {
             next_sweep: 1,
             flush_from: 0,
             started_at: now,
+            announced_at: now,
             preamble_polled_at: None,
             has_preamble_needs: false,
             activation: stages::Activation::default(),
@@ -388,7 +396,10 @@ impl Session {
         announce.group_size = self.group_size();
         announce.sent_at_us = now.as_micros();
         self.multicast(Channel::Control, Message::Announce(Box::new(announce)));
-        self.timers.arm(TimerName::Announce, now + ANNOUNCE_INTERVAL);
+        self.announced_at = now;
+        let interval =
+            if self.phase == Phase::Listening { ASK_INTERVAL } else { ANNOUNCE_INTERVAL };
+        self.timers.arm(TimerName::Announce, now + interval);
     }
 
     fn group_size(&self) -> u32 {

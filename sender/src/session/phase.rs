@@ -2,10 +2,10 @@
 
 use common::wire::SenderStage;
 
-/// Where the session stands; from `Joining` on the stage is announced.
+/// Where the session stands; ANNOUNCE says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// Listens whether somebody else already sends this app.
+    /// Asks and listens whether somebody else already sends this app.
     Listening,
     /// Announces and takes hosts in.
     Joining,
@@ -102,10 +102,11 @@ impl Phase {
         }
     }
 
-    /// The stage that the announce names; `None` while nothing is announced.
+    /// The stage that the announce names; `None` when nothing is announced any more.
     pub const fn stage(self) -> Option<SenderStage> {
         match self {
-            Self::Listening | Self::Ended => None,
+            Self::Ended => None,
+            Self::Listening => Some(SenderStage::Listening),
             Self::Joining => Some(SenderStage::Joining),
             Self::Preamble => Some(SenderStage::Preamble),
             Self::Pass => Some(SenderStage::Pass),

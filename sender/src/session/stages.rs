@@ -5,13 +5,15 @@ use std::time::Duration;
 use common::geometry::Space;
 use common::time::Timestamp;
 use common::units::Bitrate;
-use common::wire::{Announce, Fault, HostPhase, Message, Order, Sweep};
+use common::wire::{Announce, Fault, HostPhase, Message, Order, SenderStage, Sweep};
 
 use super::brake::{Brake, RatePolicy};
 use super::phase::{Phase, Step};
 use super::report::{Expect, Outcome};
 use super::roster::Host;
-use super::{Channel, Output, RateRequest, SLOT, SWEEP_RANGES, Session, TimerName};
+use super::{
+    ANSWER_INTERVAL, Channel, Output, RateRequest, SLOT, SWEEP_RANGES, Session, TimerName,
+};
 
 /// The preamble waits for needs no longer than this, or twice the back-off interval.
 const PREAMBLE_WAIT_MAX: Duration = Duration::from_millis(100);
@@ -64,20 +66,26 @@ impl Session {
         }
     }
 
-    /// Somebody announces the same app. The one who started first goes on.
+    /// Somebody announces the same app, or asks who does. The one who started first goes on.
+    // PROTOCOL 5.5.
     pub fn handle_foreign(&mut self, now: Timestamp, announce: &Announce) {
         let mine = &self.config.announce;
         let theirs = &announce.sender;
         if announce.app != mine.app || theirs.instance == mine.sender.instance {
             return;
         }
+        let is_asking = announce.stage == SenderStage::Listening;
+        let is_earlier =
+            (theirs.started, theirs.instance) < (mine.sender.started, mine.sender.instance);
         let yields = match self.phase {
-            Phase::Listening => true,
-            Phase::Joining => {
-                (theirs.started, theirs.instance) < (mine.sender.started, mine.sender.instance)
-            }
+            Phase::Listening => !is_asking || is_earlier,
+            Phase::Joining => !is_asking && is_earlier,
             _ => false,
         };
+        if is_asking && self.phase != Phase::Listening {
+            let answer_at = now.max(self.announced_at + ANSWER_INTERVAL);
+            self.timers.arm_earlier(TimerName::Announce, answer_at);
+        }
         if yields {
             let (host, user) = (theirs.host.clone(), theirs.user.clone());
             self.outcome = Some(Outcome::Busy { host, user, started: theirs.started });

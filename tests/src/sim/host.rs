@@ -428,7 +428,10 @@ impl Host {
             return session.handle_announce(now, announce);
         }
         let is_over = self.session.is_none() && !self.endings.is_empty();
-        if is_over && announce.stage == SenderStage::Closing {
+        // PROTOCOL 5.5: nothing is sent while its sender listens.
+        if is_over && announce.stage == SenderStage::Closing
+            || announce.stage == SenderStage::Listening
+        {
             return;
         }
         self.forget_session();

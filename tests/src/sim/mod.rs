@@ -21,5 +21,5 @@ mod world;
 pub use account::Account;
 pub use fabric::{Faults, Loss, RACK_HOSTS};
 pub use feedback::Bottleneck;
-pub use setup::{HostSetup, Setup};
+pub use setup::{HostSetup, Setup, announce};
 pub use world::World;

@@ -129,7 +129,11 @@ pub(super) fn wire_bytes(message: &Message) -> usize {
     datagram.len()
 }
 
-pub(super) fn announce(setup: &Setup) -> Announce {
+/// What the sender of `setup` announces.
+///
+/// # Panics
+/// When the setup has no possible geometry.
+pub fn announce(setup: &Setup) -> Announce {
     let preamble = PreambleLengths { manifest: setup.preamble_bytes, ..PreambleLengths::default() };
     let geometry = Geometry::new(
         1408,
