@@ -46,7 +46,7 @@ const ACTIVATE_MAX: Duration = Duration::from_secs(5);
 /// STOP is said so often; a host that misses all is idle after 8 s of silence.
 const GOODBYES: u32 = 4;
 /// Between two of them.
-const GOODBYE_INTERVAL: Duration = Duration::from_millis(25);
+const GOODBYE_INTERVAL: Duration = Duration::from_millis(10);
 /// A link of unknown speed counts as this.
 const LINK_UNKNOWN: Bitrate = Bitrate::from_megabits(200);
 
