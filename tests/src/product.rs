@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use crate::lab::{Family, INTERFACE, Lab, Node};
@@ -163,9 +164,18 @@ impl Pack {
         let mut command = command(fanfare());
         command.arg("pack").arg(&self.source).args(["--app", &self.app]);
         command.args(["--release", &self.label, "--image", self.image.name()]);
+        command.arg(format!("--sequence={}", next_sequence()));
         command.args(&self.extra).arg("-o").arg(output);
         command
     }
+}
+
+/// A sequence higher than those of all releases packed before: left to itself, pack takes the time
+/// in seconds, and a test packs and sends several in one.
+fn next_sequence() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_max(common::clock::unix_seconds(), Ordering::Relaxed);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
 }
 
 impl Bundle {

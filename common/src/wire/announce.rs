@@ -473,7 +473,7 @@ mod tests {
             (85, &[0], WireError::Value),
             (85, &[4], WireError::Value),
             (86, &[0], WireError::Value),
-            (86, &[8], WireError::Value),
+            (86, &[9], WireError::Value),
             (87, &[5], WireError::Family),
             (16, &[2, 1], WireError::Range),
             (232, &[64], WireError::Name),
