@@ -248,7 +248,8 @@ impl Session {
             host.phase != HostPhase::Failed && host.twin.is_none() && !is_settled
         };
         let ranges = self.roster.begin_sweep(now, is_asked, SWEEP_RANGES);
-        if !ranges.is_empty() {
+        let asked: u32 = ranges.iter().map(|(first, last)| last.0 - first.0 + 1).sum();
+        if asked > 0 {
             let sweep = Sweep { id: self.next_sweep, slot: SLOT, ranges };
             self.next_sweep = self.next_sweep.wrapping_add(1);
             // A host that has just come learns at once how to ask for the preamble.
@@ -264,7 +265,9 @@ impl Session {
         if self.brake.judge(now) {
             self.pacer.set_rate(self.brake.rate());
         }
-        let spread = SLOT * self.group_size() + 2 * self.grtt.estimate();
+        // No faster than the answers take: those of the hosts that were asked, not of the fleet, or
+        // the last one of ten thousand would be asked twice a second.
+        let spread = SLOT * asked + 2 * self.grtt.estimate();
         let interval = if is_tail { SWEEP_TAIL } else { SWEEP_PASS };
         self.timers.arm(TimerName::Sweep, now + interval.max(spread));
         self.evaluate(now);
