@@ -141,7 +141,7 @@ impl Session {
     }
 
     fn note_fault(&mut self, slot: Slot, nonce: BootNonce, activated: &Activated) {
-        if let Some(host) = self.roster.host_mut(slot, nonce) {
+        if let Some(mut host) = self.roster.host_mut(slot, nonce) {
             host.fault = activated.fault;
             host.detail.clone_from(&activated.detail);
         }

@@ -13,6 +13,7 @@ mod roster;
 mod schedule;
 mod skip;
 mod stages;
+mod tally;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;

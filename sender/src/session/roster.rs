@@ -12,6 +12,8 @@ use common::time::Timestamp;
 use common::units::Bitrate;
 use common::wire::{Fault, Have, HostPhase, Join, JoinVerdict, Status};
 
+use super::tally::{Edit, Tally};
+
 /// Sweeps that a host may miss, and the time that must have passed, before it counts as lost.
 const SILENT_SWEEPS_MAX: u32 = 3;
 /// A host is never given up sooner than this: scheduling on a busy machine stalls for a second.
@@ -159,6 +161,7 @@ pub struct Admission {
 pub struct Roster {
     hosts: Vec<Host>,
     by_name: BTreeMap<HostName, Slot>,
+    tally: Tally,
 }
 
 impl Roster {
@@ -177,10 +180,19 @@ impl Roster {
         self.hosts.is_empty()
     }
 
+    /// How many hosts are where.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
     /// The host in `slot`, if `nonce` is its own.
-    pub fn host_mut(&mut self, slot: Slot, nonce: BootNonce) -> Option<&mut Host> {
+    pub fn host_mut(&mut self, slot: Slot, nonce: BootNonce) -> Option<Edit<'_>> {
+        self.edit(slot).filter(|host| host.nonce == nonce)
+    }
+
+    fn edit(&mut self, slot: Slot) -> Option<Edit<'_>> {
         let host = self.hosts.get_mut(slot.0 as usize)?;
-        (host.nonce == nonce).then_some(host)
+        Some(Edit::new(host, &mut self.tally))
     }
 
     /// The host of a name.
@@ -190,10 +202,10 @@ impl Roster {
 
     /// A host joins, joins again, or comes back as another process.
     pub fn join(&mut self, now: Timestamp, from: SocketAddr, join: &Join) -> Admission {
-        let Some(slot) = self.by_name.get(&join.host).copied() else {
+        let slot = self.by_name.get(&join.host).copied();
+        let Some((slot, mut host)) = slot.and_then(|slot| Some((slot, self.edit(slot)?))) else {
             return self.admit(now, from, join);
         };
-        let host = &mut self.hosts[slot.0 as usize];
         let accepted = Admission { verdict: JoinVerdict::Accepted, slot, is_new: false };
         if host.nonce == join.nonce {
             host.address = from;
@@ -217,7 +229,9 @@ impl Roster {
             return Admission { verdict: JoinVerdict::RosterFull, slot, is_new: false };
         }
         self.by_name.insert(join.host.clone(), slot);
-        self.hosts.push(Host::new(now, from, join));
+        let host = Host::new(now, from, join);
+        self.tally.add(&host);
+        self.hosts.push(host);
         Admission { verdict: JoinVerdict::Accepted, slot, is_new: true }
     }
 
@@ -230,7 +244,7 @@ impl Roster {
         slot: Slot,
         nonce: BootNonce,
     ) -> bool {
-        let Some(host) = self.hosts.get_mut(slot.0 as usize) else { return false };
+        let Some(mut host) = self.edit(slot) else { return false };
         if host.nonce == nonce {
             host.on_heard(now);
             return true;
@@ -243,7 +257,7 @@ impl Roster {
 
     /// Takes a STATUS.
     pub fn on_status(&mut self, now: Timestamp, status: &Status) {
-        let Some(host) = self.host_mut(status.slot, status.nonce) else { return };
+        let Some(mut host) = self.host_mut(status.slot, status.nonce) else { return };
         if host.blocks_done != status.blocks_done {
             host.blocks_done = status.blocks_done;
             host.progress_at = now;
@@ -262,7 +276,7 @@ impl Roster {
 
     /// Takes one part of a HAVE; true when all parts are here.
     pub fn on_have(&mut self, have: &Have) -> bool {
-        let Some(host) = self.host_mut(have.slot, have.nonce) else { return false };
+        let Some(mut host) = self.host_mut(have.slot, have.nonce) else { return false };
         if host.have.is_none() {
             host.have_parts.insert(have.part, have.frames.clone());
             if host.have_parts.len() == usize::from(have.parts) {
@@ -275,15 +289,15 @@ impl Roster {
 
     /// Sets a host's phase from the answer to an order.
     pub fn on_answer(&mut self, now: Timestamp, slot: Slot, nonce: BootNonce, phase: HostPhase) {
-        if let Some(host) = self.host_mut(slot, nonce) {
+        if let Some(mut host) = self.host_mut(slot, nonce) {
             host.has_acknowledged = true;
             host.enter(now, phase);
         }
     }
 
     /// Ends a host that gets nowhere.
-    pub fn give_up(&mut self, now: Timestamp, slot: usize, fault: Fault, detail: &str) {
-        let host = &mut self.hosts[slot];
+    pub fn give_up(&mut self, now: Timestamp, slot: Slot, fault: Fault, detail: &str) {
+        let Some(mut host) = self.edit(slot) else { return };
         host.enter(now, HostPhase::Failed);
         if host.fault == Fault::None {
             host.fault = fault;
@@ -301,10 +315,11 @@ impl Roster {
     ) -> Vec<(Slot, Slot)> {
         let mut ranges: Vec<(Slot, Slot)> = Vec::new();
         for (index, host) in self.hosts.iter_mut().enumerate() {
+            let mut host = Edit::new(host, &mut self.tally);
             host.silent_sweeps += u32::from(host.is_asked);
             let has_been_long = now.since(host.heard_at) >= LOST_AFTER;
             host.is_lost |= host.silent_sweeps >= SILENT_SWEEPS_MAX && has_been_long;
-            host.is_asked = is_asked(host);
+            host.is_asked = is_asked(&host);
             if !host.is_asked {
                 continue;
             }
@@ -362,6 +377,26 @@ mod tests {
         }
     }
 
+    fn status(slot: Slot, nonce: BootNonce, phase: HostPhase) -> Status {
+        Status {
+            slot,
+            nonce,
+            sweep: 0,
+            phase,
+            blocks_done: 0,
+            blocks_total: 0,
+            received: 0,
+            lost: 0,
+            kernel_drops: 0,
+            dropped_blocks: 0,
+            backlog_kib: 0,
+            fault: Fault::None,
+            detail: String::new(),
+            echo_us: 0,
+            held: Duration::ZERO,
+        }
+    }
+
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_nanos(seconds * 1_000_000_000)
     }
@@ -374,7 +409,9 @@ mod tests {
     fn a_restarted_host_keeps_its_slot_and_starts_anew() {
         let mut roster = Roster::default();
         let first = roster.join(at(0), address(1), &join("web1", 7, 1));
-        roster.hosts[0].phase = HostPhase::Receiving;
+        let mut host = roster.host_mut(Slot(0), BootNonce(1)).unwrap();
+        host.phase = HostPhase::Receiving;
+        drop(host);
         let again = roster.join(at(1), address(1), &join("web1", 7, 2));
         assert_eq!((first.slot, again.slot, again.is_new), (Slot(0), Slot(0), true));
         assert_eq!(roster.hosts()[0].phase, HostPhase::Joined);
@@ -412,6 +449,32 @@ mod tests {
         assert!(roster.hosts()[0].is_lost);
         assert!(roster.on_heard(at(4), address(1), Slot(0), BootNonce(1)));
         assert!(!roster.hosts()[0].is_lost);
+    }
+
+    #[test]
+    fn the_tally_is_what_counting_would_give() {
+        use rand::{RngExt, SeedableRng, rngs::StdRng};
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut roster = Roster::default();
+        for second in 0..2000 {
+            let now = at(second);
+            let (host, nonce) = (rng.random_range(0..9), rng.random_range(0..2));
+            let (from, slot) = (address(host as u8), Slot(host as u32));
+            let phase = HostPhase::ALL[rng.random_range(0..HostPhase::ALL.len())];
+            match rng.random_range(0..6) {
+                0 => _ = roster.join(now, from, &join(&format!("h{host}"), 7, nonce)),
+                1 => _ = roster.on_heard(now, from, slot, BootNonce(nonce)),
+                2 => roster.on_status(now, &status(slot, BootNonce(nonce), phase)),
+                3 => roster.on_answer(now, slot, BootNonce(nonce), phase),
+                4 => roster.give_up(now, slot, Fault::Stopped, "no progress"),
+                _ => _ = roster.begin_sweep(now, |host| host.is_receiving(), 4),
+            }
+            let mut counted = Tally::default();
+            roster.hosts().iter().for_each(|host| counted.add(host));
+            assert_eq!(roster.tally(), &counted);
+            let is_receiving = |host: &&Host| host.is_receiving();
+            assert_eq!(counted.receiving(), roster.hosts().iter().filter(is_receiving).count());
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use common::geometry::Space;
+use common::id::Slot;
 use common::time::Timestamp;
 use common::units::Bitrate;
 use common::wire::{Announce, Fault, HostPhase, Message, Order, SenderStage, Sweep};
@@ -293,7 +294,7 @@ impl Session {
             if host.is_present() && waited > limit {
                 let seconds = waited.as_secs();
                 let line = format!("no progress for {seconds} s while {}", host.phase);
-                self.roster.give_up(now, slot, Fault::Stopped, &line);
+                self.roster.give_up(now, Slot(slot as u32), Fault::Stopped, &line);
             }
         }
     }
@@ -315,7 +316,7 @@ impl Session {
 
     /// Looks whether the phase is over.
     pub(super) fn evaluate(&mut self, now: Timestamp) {
-        let is_receiving = self.roster.hosts().iter().any(Host::is_receiving);
+        let is_receiving = self.roster.tally().receiving() > 0;
         match self.phase {
             Phase::Flush if !is_receiving => {
                 self.advance(Step::Repaired);
@@ -326,11 +327,7 @@ impl Session {
                 self.timers.arm(TimerName::FlushPoll, now);
             }
             Phase::Settling => {
-                let goal = self.goal_phase();
-                let is_there = |host: &Host| host.phase == goal || host.is_active();
-                let is_settled =
-                    self.roster.hosts().iter().all(|host| !host.is_present() || is_there(host));
-                if is_settled {
+                if self.roster.tally().short_of(self.goal_phase()) == 0 {
                     self.decide(now);
                 }
             }
@@ -388,10 +385,9 @@ impl Session {
     }
 
     fn consider_activated(&mut self, now: Timestamp) {
-        let is_waiting = |host: &Host| host.is_present() && host.has_staged() && !host.is_active();
         let since = self.activation.since.unwrap_or(now);
         let is_over = now.since(since) >= ACTIVATE_MAX;
-        if is_over || !self.roster.hosts().iter().any(is_waiting) {
+        if is_over || self.roster.tally().to_activate() == 0 {
             let outcome = self.reached();
             self.end(now, outcome);
         }

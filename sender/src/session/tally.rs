@@ -1,0 +1,83 @@
+//! How many hosts are where, kept up to date: what the session asks at every STATUS.
+//!
+//! Ten thousand hosts answer a sweep; looking at all of them for each answer took a sender longer
+//! than the answers came apart. Invariant: the tally is what counting the roster would give, since
+//! a host changes through an [`Edit`] alone.
+
+use std::ops::{Deref, DerefMut};
+
+use common::wire::HostPhase;
+
+use super::roster::Host;
+
+/// Present hosts by phase.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    present: [usize; HostPhase::ALL.len() + 1],
+}
+
+impl Tally {
+    /// Hosts that take symbols.
+    pub fn receiving(&self) -> usize {
+        self.in_phase(HostPhase::Joined) + self.in_phase(HostPhase::Receiving)
+    }
+
+    /// Hosts that are present and neither in `goal` nor active.
+    pub fn short_of(&self, goal: HostPhase) -> usize {
+        let elsewhere = |phase: &HostPhase| *phase != goal && *phase != HostPhase::Active;
+        HostPhase::ALL.iter().copied().filter(elsewhere).map(|phase| self.in_phase(phase)).sum()
+    }
+
+    /// Hosts that have staged and not yet switched.
+    pub fn to_activate(&self) -> usize {
+        self.in_phase(HostPhase::Staged) + self.in_phase(HostPhase::Activating)
+    }
+
+    fn in_phase(&self, phase: HostPhase) -> usize {
+        self.present[phase as usize]
+    }
+
+    /// Counts a host that is new.
+    pub fn add(&mut self, host: &Host) {
+        self.present[host.phase as usize] += usize::from(host.is_present());
+    }
+
+    fn remove(&mut self, host: &Host) {
+        self.present[host.phase as usize] -= usize::from(host.is_present());
+    }
+}
+
+/// A host that is being changed; counted again at the end.
+#[derive(Debug)]
+pub struct Edit<'a> {
+    host: &'a mut Host,
+    tally: &'a mut Tally,
+}
+
+impl<'a> Edit<'a> {
+    /// Begins to change `host`, which `tally` counts.
+    pub fn new(host: &'a mut Host, tally: &'a mut Tally) -> Self {
+        tally.remove(host);
+        Self { host, tally }
+    }
+}
+
+impl Deref for Edit<'_> {
+    type Target = Host;
+
+    fn deref(&self) -> &Host {
+        self.host
+    }
+}
+
+impl DerefMut for Edit<'_> {
+    fn deref_mut(&mut self) -> &mut Host {
+        self.host
+    }
+}
+
+impl Drop for Edit<'_> {
+    fn drop(&mut self) {
+        self.tally.add(self.host);
+    }
+}
