@@ -6,6 +6,7 @@
 mod bundles;
 mod console;
 mod delivery;
+mod manners;
 mod operations;
 mod operations_stages;
 mod packing;

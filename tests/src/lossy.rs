@@ -11,7 +11,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use common::net::{Interface, Link, LinkCounters, LinkOptions, Network, RecvBatch};
+use common::net::{Buffers, Interface, Link, LinkCounters, LinkOptions, Network, RecvBatch};
 use common::wire::{Kind, peek_kind};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -149,8 +149,8 @@ impl Link for LossyLink {
         self.inner.as_fd()
     }
 
-    fn receive_buffer_bytes(&self) -> usize {
-        self.inner.receive_buffer_bytes()
+    fn buffers(&self) -> Buffers {
+        self.inner.buffers()
     }
 
     fn rejoin(&mut self) -> io::Result<()> {

@@ -8,7 +8,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::BorrowedFd;
 
-use super::{Interface, RecvBatch};
+use super::{Buffers, Interface, RecvBatch};
 
 /// How a link is to be opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,10 +19,8 @@ pub struct LinkOptions {
     pub source: Option<IpAddr>,
     /// Differentiated services code point of what is sent, 0 to 63.
     pub dscp: u8,
-    /// Receive buffer that is asked for; [`Link::receive_buffer_bytes`] says what was granted.
-    pub receive_buffer_bytes: usize,
-    /// Send buffer that is asked for.
-    pub send_buffer_bytes: usize,
+    /// The buffers that are asked for; [`Link::buffers`] says what was granted.
+    pub buffers: Buffers,
     /// Whether the kernel may hand over trains in one piece (GRO).
     pub has_gro: bool,
     /// Whether trains leave in one piece (GSO); datagram by datagram when not, for runs that count
@@ -38,8 +36,7 @@ impl Default for LinkOptions {
             ttl: 1,
             source: None,
             dscp: 0,
-            receive_buffer_bytes: 16 << 20,
-            send_buffer_bytes: 1 << 20,
+            buffers: Buffers { receive_bytes: 16 << 20, send_bytes: 1 << 20 },
             has_gro: true,
             has_gso: true,
         }
@@ -101,8 +98,8 @@ pub trait Link: Send {
     /// What to [`wait`](super::wait()) for.
     fn as_fd(&self) -> BorrowedFd<'_>;
 
-    /// The receive buffer that was granted, comparable with the one that was asked for.
-    fn receive_buffer_bytes(&self) -> usize;
+    /// The buffers that were granted, comparable with those that were asked for.
+    fn buffers(&self) -> Buffers;
 
     /// Leaves the group and joins it again, so that switches and routers hear of us; nothing on a
     /// link without a group. Finds the interface again if it was made anew under its old name.

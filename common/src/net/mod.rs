@@ -10,6 +10,7 @@
 //! of coalesced receives, and offers neither the kernel's drop counter nor group membership.
 
 mod batch;
+mod buffers;
 mod group;
 mod interface;
 mod link;
@@ -18,6 +19,7 @@ mod sys;
 mod wait;
 
 pub use batch::RecvBatch;
+pub use buffers::Buffers;
 pub use group::{GroupError, parse_group};
 pub use interface::{Family, Interface, InterfaceError};
 pub use interface::{default_interface, find_interface, interfaces};

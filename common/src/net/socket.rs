@@ -13,7 +13,7 @@ use std::time::Duration;
 use socket2::{MsgHdr, Protocol, SockAddr, Socket, Type};
 
 use super::wait::{wait, wait_for_room};
-use super::{Family, Interface, Link, LinkCounters, LinkOptions, Network, RecvBatch};
+use super::{Buffers, Family, Interface, Link, LinkCounters, LinkOptions, Network, RecvBatch};
 use super::{find_interface, sys};
 
 /// Datagrams that the kernel cuts out of one train; newer kernels take 128.
@@ -61,7 +61,7 @@ pub struct SystemLink {
     local: SocketAddr,
     interface: Interface,
     options: LinkOptions,
-    receive_buffer_bytes: usize,
+    buffers: Buffers,
     has_gso: bool,
     drops: Drops,
     counters: LinkCounters,
@@ -114,7 +114,7 @@ impl SystemLink {
         let domain = Family::of(bind.ip()).domain();
         let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_nonblocking(true)?;
-        let receive_buffer_bytes = set_buffers(&socket, options)?;
+        let buffers = set_buffers(&socket, &options.buffers)?;
         match bind {
             SocketAddr::V4(_) => set_up_v4(&socket, interface, options)?,
             SocketAddr::V6(_) => set_up_v6(&socket, interface, options)?,
@@ -134,7 +134,7 @@ impl SystemLink {
             local: bind,
             interface: interface.clone(),
             options: options.clone(),
-            receive_buffer_bytes,
+            buffers,
             has_gso: options.has_gso,
             drops: Drops::default(),
             counters: LinkCounters::default(),
@@ -293,8 +293,8 @@ impl Link for SystemLink {
         self.socket.as_fd()
     }
 
-    fn receive_buffer_bytes(&self) -> usize {
-        self.receive_buffer_bytes
+    fn buffers(&self) -> Buffers {
+        self.buffers
     }
 
     fn rejoin(&mut self) -> io::Result<()> {
@@ -387,16 +387,22 @@ fn is_refusal(error: &io::Error) -> bool {
 }
 
 /// Asks for the buffers and returns what was granted to receive.
-fn set_buffers(socket: &Socket, options: &LinkOptions) -> io::Result<usize> {
-    let wanted = i32::try_from(options.receive_buffer_bytes).unwrap_or(i32::MAX / 2);
-    let force = libc::SO_RCVBUFFORCE;
-    // Privileged processes may exceed net.core.rmem_max; others get as much as it allows.
-    if sys::set_option(socket.as_fd(), libc::SOL_SOCKET, force, &wanted).is_err() {
-        socket.set_recv_buffer_size(options.receive_buffer_bytes)?;
+/// Asks for buffers; what was granted.
+fn set_buffers(socket: &Socket, wanted: &Buffers) -> io::Result<Buffers> {
+    // Privileged processes may exceed net.core.rmem_max and wmem_max; others get what they allow.
+    let force = |option, bytes: usize| {
+        let bytes = i32::try_from(bytes).unwrap_or(i32::MAX / 2);
+        sys::set_option(socket.as_fd(), libc::SOL_SOCKET, option, &bytes)
+    };
+    if force(libc::SO_RCVBUFFORCE, wanted.receive_bytes).is_err() {
+        socket.set_recv_buffer_size(wanted.receive_bytes)?;
     }
-    socket.set_send_buffer_size(options.send_buffer_bytes)?;
-    // The kernel doubles the figure to pay for its own bookkeeping.
-    Ok(socket.recv_buffer_size()? / 2)
+    if force(libc::SO_SNDBUFFORCE, wanted.send_bytes).is_err() {
+        socket.set_send_buffer_size(wanted.send_bytes)?;
+    }
+    // The kernel doubles the figures to pay for its own bookkeeping.
+    let (receive, send) = (socket.recv_buffer_size()?, socket.send_buffer_size()?);
+    Ok(Buffers { receive_bytes: receive / 2, send_bytes: send / 2 })
 }
 
 fn set_up_v4(socket: &Socket, interface: &Interface, options: &LinkOptions) -> io::Result<()> {

@@ -22,8 +22,8 @@ use common::drops::DropCounters;
 use common::id::{AppName, BootNonce, HostName, SessionId};
 use common::limits;
 use common::net::{
-    Family, Interface, InterfaceError, Link, LinkOptions, Network, RecvBatch, StopFlag, Waker,
-    default_interface, find_interface, wait,
+    Buffers, Family, Interface, InterfaceError, Link, LinkOptions, Network, RecvBatch, StopFlag,
+    Waker, default_interface, find_interface, wait,
 };
 use common::time::Timestamp;
 use common::wire::Seal;
@@ -41,15 +41,17 @@ const ENDED_MAX: usize = 64;
 const METER_INTERVAL: Duration = Duration::from_millis(200);
 /// A membership that cannot be renewed is tried again after this.
 const REJOIN_RETRY: Duration = Duration::from_secs(5);
-/// Receive buffer of a data group: 130 ms at 1 Gbit/s.
-const DATA_BUFFER_BYTES: usize = 16 << 20;
+/// Buffers of a data group, which is only received from: 130 ms at 1 Gbit/s.
+const DATA_BUFFERS: Buffers = Buffers { receive_bytes: 16 << 20, send_bytes: FEEDBACK_BYTES };
 /// After fewer datagrams than this the next are let gather: a stream of trains would else wake this
 /// thread for each one, which took a tenth of a host's processor time.
 const GATHER_BELOW: usize = 256;
 /// For so long: 40 datagrams at 1 Gbit/s, 3 % of the buffer at 10 Gbit/s.
 const GATHER_TIME: Duration = Duration::from_micros(500);
-/// Receive buffer for announces and answers.
-const CONTROL_BUFFER_BYTES: usize = 1 << 20;
+/// Buffers for announces and answers.
+const CONTROL_BUFFERS: Buffers = Buffers { receive_bytes: 1 << 20, send_bytes: FEEDBACK_BYTES };
+/// What may wait to be sent: a HAVE of fifty parts.
+const FEEDBACK_BYTES: usize = 64 << 10;
 /// Share of the symbol memory that fragments of frames may take.
 const FRAGMENT_SHARE_BYTES: usize = 24 << 20;
 
@@ -149,11 +151,8 @@ pub fn run(
         None => default_interface(family)?,
     };
     let store = Arc::new(Store::open(&options.store, options.apps.clone())?);
-    let link = LinkOptions {
-        source: options.source,
-        receive_buffer_bytes: CONTROL_BUFFER_BYTES,
-        ..LinkOptions::default()
-    };
+    let link =
+        LinkOptions { source: options.source, buffers: CONTROL_BUFFERS, ..LinkOptions::default() };
     let control =
         network.join_group(options.group, &interface, &link).map_err(DaemonError::Network)?;
     let bind = interface.bind_address(family, 0).ok_or_else(|| DaemonError::Address {
@@ -167,6 +166,10 @@ pub fn run(
     let clock = Clock::start();
     let machine = machine();
     announce_start(options, &interface, &store);
+    // Sessions open sockets of their own; what the kernel will grant them is said before.
+    let data = LinkOptions { buffers: DATA_BUFFERS, ..link };
+    let probe = network.unicast(bind, &interface, &data).map_err(DaemonError::Network)?;
+    probe.buffers().complaint(&DATA_BUFFERS).iter().for_each(|line| warn!("{line}"));
     board.open(facts(options, &interface, &store));
     let mut daemon = Daemon {
         options,

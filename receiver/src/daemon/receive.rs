@@ -15,7 +15,7 @@ use tracing::{info, warn};
 
 use super::meeting::{self, Meeting, Reason};
 use super::member::{Joining, Member};
-use super::{DATA_BUFFER_BYTES, Daemon, DaemonError};
+use super::{DATA_BUFFERS, Daemon, DaemonError};
 use crate::pipeline::{Assembly, Pipeline, Task, Work};
 use crate::session::{Facts, OrderKind, Session, StoreEvent, Verdict};
 use crate::store::Holdings;
@@ -199,7 +199,7 @@ impl Daemon<'_> {
     ) -> io::Result<Member> {
         let options = LinkOptions {
             source: self.options.source,
-            receive_buffer_bytes: DATA_BUFFER_BYTES,
+            buffers: DATA_BUFFERS,
             ..LinkOptions::default()
         };
         let link = self.network.join_group(announce.data_group, &self.interface, &options)?;

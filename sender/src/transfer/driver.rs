@@ -12,7 +12,7 @@ use common::clock::Clock;
 use common::geometry::Geometry;
 use common::id::{BlockIndex, SessionId};
 use common::limits::TRAIN_SYMBOLS_MAX;
-use common::net::{Family, Link, LinkOptions, Network, RecvBatch, StopFlag, Waker, wait};
+use common::net::{Buffers, Family, Link, LinkOptions, Network, RecvBatch, StopFlag, Waker, wait};
 use common::time::Timestamp;
 use common::wire::{Kind, Message, Seal, SymbolHeader};
 use std::os::fd::AsFd;
@@ -25,8 +25,9 @@ use crate::session::{Channel, Config, HostReport, Outcome, Output, Phase, Sessio
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// Outputs handled before the sockets are looked at again.
 const DRAIN_BUDGET: usize = 64;
-/// Receive buffer for feedback: 10,000 answers of a sweep fit.
-const FEEDBACK_BUFFER_BYTES: usize = 8 << 20;
+/// To receive, 10,000 answers of a sweep; to send, 8 ms at 1 Gbit/s: more would only hide from the
+/// pacer that the interface is slower.
+const BUFFERS: Buffers = Buffers { receive_bytes: 8 << 20, send_bytes: 1 << 20 };
 
 /// The sender's sockets: the control group, and one of its own for all that it sends and gets.
 pub struct Links {
@@ -58,7 +59,7 @@ impl Links {
         let link = LinkOptions {
             ttl: options.ttl,
             dscp: options.dscp,
-            receive_buffer_bytes: FEEDBACK_BUFFER_BYTES,
+            buffers: BUFFERS,
             ..LinkOptions::default()
         };
         let own = network.unicast(bind, &plan.interface, &link).map_err(SendError::Network)?;
@@ -66,6 +67,11 @@ impl Links {
             .join_group(options.group, &plan.interface, &link)
             .map_err(SendError::Network)?;
         Ok(Self { control, own, group: options.group })
+    }
+
+    /// The line about buffers that the kernel keeps too small.
+    pub fn complaint(&self) -> Option<String> {
+        self.own.buffers().complaint(&BUFFERS)
     }
 
     /// Where hosts send their feedback.

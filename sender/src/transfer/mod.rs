@@ -210,6 +210,9 @@ pub fn send(
     let clock = common::clock::Clock::start();
     let (bundle, plan) = plan(options)?;
     let links = driver::Links::open(options, &plan, network)?;
+    if let Some(line) = links.complaint() {
+        observer.notice(&line);
+    }
     let config = config(options, &bundle, &plan, links.feedback_addr());
     let bundle = Arc::new(bundle);
     let (outcome, hosts, wire) =

@@ -30,6 +30,12 @@ fn sender(options: &LinkOptions) -> SystemLink {
     SystemLink::unicast(bind, &lo(), options).unwrap()
 }
 
+/// Options of a link that may hold so many bytes unread.
+fn receiving(receive_bytes: usize) -> LinkOptions {
+    let default = LinkOptions::default();
+    LinkOptions { buffers: Buffers { receive_bytes, ..default.buffers }, ..default }
+}
+
 /// Everything that comes until `count` datagrams are there or nothing more comes.
 fn received(link: &mut dyn Link, count: usize) -> Vec<Vec<u8>> {
     let mut batch = RecvBatch::new();
@@ -157,9 +163,8 @@ fn a_datagram_too_long_is_an_error_in_one_line_and_costs_no_offload() {
 #[test]
 fn what_the_kernel_drops_for_want_of_room_is_counted_and_never_uncounted() {
     let group = free_group();
-    let mut link =
-        joined(group, &LinkOptions { receive_buffer_bytes: 1, ..LinkOptions::default() });
-    assert!((1..10_000).contains(&link.receive_buffer_bytes()), "{}", link.receive_buffer_bytes());
+    let mut link = joined(group, &receiving(1));
+    assert!((1..10_000).contains(&link.buffers().receive_bytes), "{:?}", link.buffers());
     let mut sender = sender(&LinkOptions { has_gso: false, ..LinkOptions::default() });
     assert_eq!(link.kernel_drops(), 0);
     for _ in 0..100 {
@@ -178,7 +183,7 @@ fn what_the_kernel_drops_for_want_of_room_is_counted_and_never_uncounted() {
 #[test]
 fn a_train_dropped_whole_counts_as_the_datagrams_that_it_was() {
     let group = free_group();
-    let options = LinkOptions { receive_buffer_bytes: 60_000, ..LinkOptions::default() };
+    let options = receiving(60_000);
     let mut link = joined(group, &options);
     let mut sender = sender(&options);
     for _ in 0..100 {
@@ -209,8 +214,9 @@ fn drops_go_on_where_the_kernels_count_wraps_and_follow_the_length_of_trains() {
 
 #[test]
 fn the_granted_buffer_is_comparable_with_the_wanted_one() {
-    let options = LinkOptions { receive_buffer_bytes: 100_000, ..LinkOptions::default() };
-    assert_eq!(sender(&options).receive_buffer_bytes(), 100_000);
+    let buffers = Buffers { receive_bytes: 100_000, send_bytes: 50_000 };
+    let options = LinkOptions { buffers, ..LinkOptions::default() };
+    assert_eq!(sender(&options).buffers(), buffers);
 }
 
 #[test]
@@ -322,8 +328,8 @@ impl Link for LossyLink {
         self.inner.as_fd()
     }
 
-    fn receive_buffer_bytes(&self) -> usize {
-        self.inner.receive_buffer_bytes()
+    fn buffers(&self) -> Buffers {
+        self.inner.buffers()
     }
 
     fn rejoin(&mut self) -> io::Result<()> {
