@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use common::id::{AppName, HostName};
 use serde::Deserialize;
 
+use crate::pipeline::{IoClass, WORKERS_MAX};
+
 /// Where the file lies unless a flag says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/fanfare/fanhost.toml";
 
@@ -31,6 +33,10 @@ pub struct Config {
     pub host: Option<HostName>,
     /// Whether sessions without keys are taken.
     pub insecure: Option<bool>,
+    /// Threads of the data path.
+    pub workers: Option<usize>,
+    /// Their rank at the disk.
+    pub io_class: Option<IoClass>,
     /// The apps of this host.
     #[serde(default)]
     pub app: BTreeMap<AppName, AppSettings>,
@@ -116,6 +122,9 @@ impl Config {
             _ => Ok(()),
         };
         absolute("store", &self.store)?;
+        if let Some(workers) = self.workers.filter(|workers| !(1..=WORKERS_MAX).contains(workers)) {
+            return Err(format!("workers must be from 1 to {WORKERS_MAX}, it is {workers}"));
+        }
         for (app, settings) in &self.app {
             absolute(&format!("[app.{app}] root"), &settings.root)?;
             if settings.keep.is_some_and(|keep| keep < 2) {
@@ -144,10 +153,12 @@ mod tests {
     fn a_full_file_is_read_and_an_empty_one_says_nothing() {
         let text = "store = \"/var/lib/fanfare\"\ngroup = \"239.192.70.70:7070\"\n\
             interface = \"eth0\"\nhost = \"web-1\"\ninsecure = true\n\
+            workers = 3\nio_class = \"normal\"\n\
             [app.shop]\nroot = \"/srv/shop\"\nkeep = 5\nkeep_image = true\n[app.blog]\n";
         let config = parse(text).unwrap();
         assert_eq!(config.host.unwrap().as_str(), "web-1");
         assert_eq!(config.insecure, Some(true));
+        assert_eq!((config.workers, config.io_class), (Some(3), Some(IoClass::Normal)));
         let shop = &config.app[&"shop".parse().unwrap()];
         assert_eq!(shop.root.as_deref(), Some(Path::new("/srv/shop")));
         assert_eq!((shop.keep, shop.keep_image), (Some(5), Some(true)));
@@ -170,6 +181,8 @@ mod tests {
             ("store = 3", "fanhost.toml:1: invalid type"),
             ("store = \"relative\"", "store must be an absolute path"),
             ("\nhost = \"a b\"", "fanhost.toml:2: \"a b\" is not a name"),
+            ("workers = 0", "workers must be from 1 to 64, it is 0"),
+            ("io_class = \"best\"", "fanhost.toml:1: unknown variant `best`"),
             ("[app.shop]\nkeep = 1", "keep must be at least 2"),
             ("[app.shop]\nkeep = -1", "fanhost.toml:2:"),
             ("[app.\"a/b\"]", "is not a name"),

@@ -5,7 +5,8 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 
-use tests::process::Running;
+use tests::lab::Family;
+use tests::process::{Running, holds_within};
 use tests::product::{self, Image};
 
 use crate::site::{DEADLINE, Site};
@@ -73,5 +74,45 @@ fn small_socket_buffers_are_complained_of_once_with_what_to_set() {
         let due: Vec<_> = settings.into_iter().flatten().collect();
         assert_eq!(lines.len(), usize::from(!due.is_empty()), "{said}");
         assert!(due.iter().all(|setting| lines[0].contains(setting)), "{lines:?}");
+    }
+}
+
+/// Name and rank at the disk of each thread of a process, as `ionice` says it.
+fn threads(site: &Site, process: u32) -> Vec<(String, String)> {
+    let tasks = fs::read_dir(format!("/proc/{process}/task")).expect("it runs").flatten();
+    let thread = |task: fs::DirEntry| {
+        let name = fs::read_to_string(task.path().join("comm")).ok()?.trim().to_owned();
+        let mut ionice = Command::new("ionice");
+        ionice.arg("--pid").arg(task.file_name());
+        let said = Running::start("ionice", &mut ionice, &site.logs()).wait(DEADLINE);
+        Some((name, said.stdout.trim().to_owned()))
+    };
+    tasks.filter_map(thread).collect()
+}
+
+#[test]
+fn the_data_path_takes_half_of_the_cores_and_the_disk_when_nobody_else_wants_it() {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    for (arguments, workers, is_idle) in [
+        (&[][..], (cores / 2).max(1), true),
+        (&["--workers", "3", "--io-class", "normal"], 3, false),
+    ] {
+        let mut site = Site::new();
+        let mut command = site.daemon_command("a");
+        let place = site.start_command("a", command.args(arguments));
+        // A tar has all threads there are: one more unpacks it while it comes.
+        let bundle = site.bundle("r1", Image::Tar);
+        let send = site.send(&bundle).expect(1).rate("2Mbit");
+        let sending = send.start_here(Family::V4, &site.logs());
+        let process = site.host(place).pid();
+        let has_all = || threads(&site, process).iter().any(|(name, _)| name == "unpack");
+        assert!(holds_within(DEADLINE, has_all), "{}", sending.process.tails());
+        let threads = threads(&site, process);
+        let (path, others): (Vec<_>, Vec<_>) = threads.iter().partition(|(name, _)| {
+            name.starts_with("worker-") || ["installer", "unpack"].contains(&name.as_str())
+        });
+        assert_eq!(path.len(), workers + 2, "{threads:#?}");
+        assert!(path.iter().all(|(_, rank)| (rank == "idle") == is_idle), "{threads:#?}");
+        assert!(others.len() >= 2 && others.iter().all(|it| it.1 != "idle"), "{threads:#?}");
     }
 }

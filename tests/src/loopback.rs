@@ -16,6 +16,7 @@ use common::net::{Network, StopFlag};
 use common::units::Bitrate;
 use common::wire::Activation;
 use receiver::daemon::{self, DaemonError};
+use receiver::pipeline::Manners;
 use receiver::status::StatusBoard;
 use receiver::store::AppConfig;
 use sender::session::{Expect, Progress, Quorum};
@@ -90,6 +91,7 @@ impl Host {
             once: false,
             insecure: true,
             source: None,
+            manners: Manners::default(),
         };
         let stop = StopFlag::new().expect("an event descriptor");
         let raised = stop.clone();

@@ -17,6 +17,7 @@ use anyhow::{Context, bail};
 use common::id::{AppName, HostName};
 use common::net::{StopFlag, SystemNetwork};
 use receiver::daemon::{Options, run};
+use receiver::pipeline::Manners;
 use receiver::status::StatusBoard;
 use receiver::store::AppConfig;
 use rustix::process::{Signal, set_parent_process_death_signal};
@@ -127,6 +128,7 @@ fn be(args: &HostArgs) -> anyhow::Result<()> {
         once: false,
         insecure: true,
         source: None,
+        manners: Manners::default(),
     };
     run(&options, &network, &stop, &StatusBoard::default())?;
     println!("{}", counts_line(network.counts()));

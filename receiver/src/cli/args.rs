@@ -9,6 +9,8 @@ use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use common::id::{AppName, HostName};
 
+use crate::pipeline::{IoClass, WORKERS_MAX};
+
 const EXAMPLES: &str = "\
 Examples:
   fanhost run --app shop --insecure
@@ -83,6 +85,15 @@ pub struct RunArgs {
     #[arg(long, value_name = "ADDR", env = "FANHOST_SOURCE", hide_env = true)]
     pub source: Option<IpAddr>,
 
+    /// Threads that decode, verify and write [default: half of the cores]
+    #[arg(long, value_name = "N", env = "FANHOST_WORKERS", hide_env = true)]
+    #[arg(value_parser = parse_workers)]
+    pub workers: Option<usize>,
+
+    /// Rank of their work at the disk: idle (others first) or normal [default: idle]
+    #[arg(long, value_name = "CLASS", env = "FANHOST_IO_CLASS", hide_env = true)]
+    pub io_class: Option<IoClass>,
+
     /// End after the first session
     #[arg(long)]
     pub once: bool,
@@ -95,6 +106,11 @@ pub struct RunArgs {
     /// Where the store lies.
     #[command(flatten)]
     pub place: PlaceArgs,
+}
+
+fn parse_workers(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=WORKERS_MAX).contains(number));
+    number.ok_or_else(|| format!("give a number from 1 to {WORKERS_MAX}"))
 }
 
 /// `fanhost releases`, `fanhost status`.
@@ -143,8 +159,10 @@ mod tests {
     }
 
     #[test]
-    fn names_that_would_be_paths_are_refused() {
-        for line in [["run", "--app", "../etc"], ["run", "--host", "a b"]] {
+    fn names_that_would_be_paths_and_no_workers_are_refused() {
+        for line in
+            [["run", "--app", "../etc"], ["run", "--host", "a b"], ["run", "--workers", "0"]]
+        {
             assert!(Cli::try_parse_from([&["fanhost"], &line[..]].concat()).is_err(), "{line:?}");
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use common::id::{AppName, HostName};
@@ -11,6 +12,7 @@ use super::args::{PlaceArgs, RunArgs};
 use crate::config::{self, AppSettings, Config};
 use crate::daemon::Options;
 use crate::exit::{Complaint, Exit};
+use crate::pipeline::Manners;
 use crate::store::{AppConfig, default_root, limits};
 
 /// Where the store lies unless somebody says otherwise.
@@ -65,7 +67,17 @@ pub fn resolve(
         once: args.once,
         insecure: true,
         source: args.source,
+        manners: manners(args, config),
     })
+}
+
+fn manners(args: &RunArgs, config: &Config) -> Manners {
+    let default = Manners::default();
+    let workers = args.workers.or(config.workers).and_then(NonZeroUsize::new);
+    Manners {
+        workers: workers.unwrap_or(default.workers),
+        io_class: args.io_class.or(config.io_class).unwrap_or(default.io_class),
+    }
 }
 
 /// A daemon that believes no sender would wait for ever without a word.
@@ -169,6 +181,7 @@ fn host_of_machine(machine: &str) -> Result<HostName, Complaint> {
 mod tests {
     use super::*;
     use crate::cli::args::{Cli, Verb};
+    use crate::pipeline::IoClass;
     use clap::Parser;
 
     fn resolved(arguments: &[&str], file: &str) -> Result<Options, Complaint> {
@@ -194,6 +207,7 @@ mod tests {
         assert_eq!(shop.root, Path::new("/var/lib/fanfare/shop/root"));
         assert_eq!((shop.keep, shop.keep_image), (3, false));
         assert!(options.insecure && !options.once);
+        assert_eq!(options.manners, Manners::default());
     }
 
     #[test]
@@ -206,6 +220,12 @@ mod tests {
         assert_eq!(options.apps[0].root, Path::new("/srv/shop"));
         assert_eq!(options.apps[0].keep, 5);
         assert!(options.insecure);
+        let manners = |arguments: &[&str]| {
+            resolved(arguments, &format!("workers = 3\n{file}")).unwrap().manners
+        };
+        assert_eq!(manners(&[]).workers.get(), 3);
+        let flags = manners(&["--workers", "5", "--io-class", "normal"]);
+        assert_eq!((flags.workers.get(), flags.io_class), (5, IoClass::Normal));
         let options = resolved(&["--store", "/elsewhere"], file).unwrap();
         assert_eq!(options.apps.len(), 2);
         assert_eq!(options.apps[0].root, Path::new("/elsewhere/blog/root"));

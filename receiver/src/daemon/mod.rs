@@ -29,7 +29,7 @@ use common::time::Timestamp;
 use common::wire::Seal;
 use tracing::{info, warn};
 
-use crate::pipeline::{Assembly, Pipeline, Report};
+use crate::pipeline::{Assembly, Manners, Pipeline, Report};
 use crate::session::Verdict;
 use crate::status::{DaemonFacts, SessionStatus, StatusBoard};
 use crate::store::{AppConfig, Store, StoreError};
@@ -74,6 +74,8 @@ pub struct Options {
     pub insecure: bool,
     /// Receive from this address only.
     pub source: Option<IpAddr>,
+    /// What the data path takes of the machine.
+    pub manners: Manners,
 }
 
 /// Why a daemon could not start or go on.
@@ -161,8 +163,8 @@ pub fn run(
     })?;
     let own = network.unicast(bind, &interface, &link).map_err(DaemonError::Network)?;
     let waker = Waker::new().map_err(DaemonError::Resources)?;
-    let pipeline =
-        Pipeline::start(Arc::clone(&store), waker.clone()).map_err(DaemonError::Resources)?;
+    let pipeline = Pipeline::start(Arc::clone(&store), options.manners, waker.clone())
+        .map_err(DaemonError::Resources)?;
     let clock = Clock::start();
     let machine = machine();
     announce_start(options, &interface, &store);

@@ -9,11 +9,11 @@
 mod assembly;
 mod fragments;
 mod install;
+mod manners;
 mod units;
 mod work;
 
 use std::io;
-use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
@@ -24,6 +24,7 @@ use common::digest::Digest;
 use common::geometry::{Geometry, PreambleLengths, Space};
 use common::id::{AppName, BlockIndex, FrameIndex, ReleaseId, SessionId};
 use common::net::Waker;
+use tracing::warn;
 
 use crate::session::StoreEvent;
 use crate::store::{Holdings, Partial, Store};
@@ -31,6 +32,7 @@ use crate::store::{Holdings, Partial, Store};
 pub use assembly::Assembly;
 use fragments::Fragments;
 use install::Order;
+pub use manners::{IoClass, Manners, WORKERS_MAX};
 
 /// What the threads tell the socket thread.
 #[derive(Debug)]
@@ -46,6 +48,7 @@ pub enum Report {
 /// The worker pool of a process.
 pub struct Pipeline {
     store: Arc<Store>,
+    manners: Manners,
     jobs: Sender<Job>,
     reports: Receiver<Report>,
     outbox: Outbox,
@@ -119,19 +122,21 @@ pub struct Task {
 }
 
 impl Pipeline {
-    /// Starts the workers, half of the cores; `waker` is rung for each report.
+    /// Starts the workers; `waker` is rung for each report.
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(store: Arc<Store>, waker: Waker) -> io::Result<Self> {
+    pub fn start(store: Arc<Store>, manners: Manners, waker: Waker) -> io::Result<Self> {
         let (jobs, queue) = channel::<Job>();
         let (sender, reports) = channel();
         let outbox = Outbox { reports: sender, waker };
         let queue = Arc::new(Mutex::new(queue));
-        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        for index in 0..(cores / 2).max(1) {
+        for index in 0..manners.workers.get() {
             let queue = Arc::clone(&queue);
             thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+                if let (0, Err(error)) = (index, manners.adopt()) {
+                    warn!("the disk is not left to others first: ioprio_set: {error}");
+                }
                 let mut worker = work::Worker::default();
                 loop {
                     let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -140,7 +145,7 @@ impl Pipeline {
                 }
             })?;
         }
-        Ok(Self { store, jobs, reports, outbox })
+        Ok(Self { store, manners, jobs, reports, outbox })
     }
 
     /// Takes a session on; its installer starts, and looks what the store has.
@@ -172,10 +177,13 @@ impl Pipeline {
             jobs: self.jobs.clone(),
             outbox: self.outbox.clone(),
         });
-        let (store, installed) = (Arc::clone(&self.store), Arc::downgrade(&work));
-        thread::Builder::new()
-            .name("installer".to_owned())
-            .spawn(move || install::run(&store, &installed, &queue, &task.image))?;
+        let (store, installed, manners) =
+            (Arc::clone(&self.store), Arc::downgrade(&work), self.manners);
+        thread::Builder::new().name("installer".to_owned()).spawn(move || {
+            // The first worker has told where it cannot be done.
+            let _ = manners.adopt();
+            install::run(&store, &installed, &queue, &task.image);
+        })?;
         Ok(work)
     }
 
