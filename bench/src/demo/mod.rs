@@ -288,6 +288,7 @@ fn never_seen(name: &str) -> HostReport {
         received: 0,
         lost: 0,
         kernel_drops: 0,
+        dropped_blocks: 0,
     }
 }
 

@@ -103,6 +103,7 @@ mod tests {
                 received: 9000,
                 lost: 280,
                 kernel_drops: 0,
+                dropped_blocks: 0,
             },
             counts: LossCounts { arrived: 9280, lost: 280, lost_sources: 262 },
             findings: Findings {

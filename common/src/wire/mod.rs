@@ -52,7 +52,7 @@ pub use join::{Join, JoinAck, JoinVerdict, KindSet};
 pub use need::{NEED_BLOCKS_MAX, Need};
 pub use order::{Order, REASON_BYTES_MAX};
 pub use poll::{BlockCount, POLL_BLOCKS_MAX, POLL_LIST_BYTES_MAX, POLL_RANGES_MAX, Poll, Sweep};
-pub use rate::{LOSS_PPM_MAX, Rate};
+pub use rate::{Rate, SHARE_PPM_MAX};
 pub use seal::Seal;
 pub use solicit::{Solicit, SolicitReason};
 pub use status::{DETAIL_BYTES_MAX, HostPhase, Status};

@@ -1,10 +1,12 @@
 //! RATE: what a sampled host sees of the network, for the sender's brake.
 //!
 //! ```text
-//!  16         20          28             32             36                 40             44
-//!  +----------+-----------+--------------+--------------+------------------+--------------+
-//!  | slot u32 | nonce u64 | interval u32 | loss_ppm u32 | kernel_drops u32 | delay_us u32 |
-//!  +----------+-----------+--------------+--------------+------------------+--------------+
+//!  16         20          28             32             36                40
+//!  +----------+-----------+--------------+--------------+-----------------+
+//!  | slot u32 | nonce u64 | interval u32 | loss_ppm u32 | overrun_ppm u32 |
+//!  +----------+-------+---+----------+---+--------------+-----------------+
+//!  | kernel_drops u32 | delay_us u32 |
+//!  +------------------+--------------+ 48
 //! ```
 //!
 //! Figures of the interval alone, not totals (PROTOCOL 4.11).
@@ -15,8 +17,8 @@ use super::cursor::{Reader, Writer};
 use super::{WireError, tlv};
 use crate::id::{BootNonce, Slot};
 
-/// All datagrams lost, in millionths.
-pub const LOSS_PPM_MAX: u32 = 1_000_000;
+/// All datagrams, in millionths.
+pub const SHARE_PPM_MAX: u32 = 1_000_000;
 
 /// A host's view of the last interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,8 +29,12 @@ pub struct Rate {
     pub nonce: BootNonce,
     /// Time that the figures are of.
     pub interval: Duration,
-    /// Datagrams lost, in millionths of those sent, at most [`LOSS_PPM_MAX`].
+    /// Datagrams lost, in millionths of those sent, at most [`SHARE_PPM_MAX`].
     pub loss_ppm: u32,
+    /// Symbols beyond what the host takes in, in millionths of the datagrams sent, at most
+    /// [`SHARE_PPM_MAX`]: those thrown away for want of memory, and, once half of its memory waits
+    /// for its workers and its disk, those by which more wait than before.
+    pub overrun_ppm: u32,
     /// Datagrams that its kernel dropped for want of buffer.
     pub kernel_drops: u32,
     /// Delay above the smallest ever seen, in microseconds: queues that fill.
@@ -39,7 +45,7 @@ impl Rate {
     /// Parses the body.
     ///
     /// # Errors
-    /// When it is not complete or more than everything was lost.
+    /// When it is not complete or a share is more than everything.
     pub fn parse(body: &[u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(body);
         let message = Self {
@@ -47,10 +53,11 @@ impl Rate {
             nonce: reader.read()?,
             interval: reader.read()?,
             loss_ppm: reader.read()?,
+            overrun_ppm: reader.read()?,
             kernel_drops: reader.read()?,
             delay_us: reader.read()?,
         };
-        if message.loss_ppm > LOSS_PPM_MAX {
+        if message.loss_ppm.max(message.overrun_ppm) > SHARE_PPM_MAX {
             return Err(WireError::Range);
         }
         tlv::skip_unknown(reader)?;
@@ -62,7 +69,8 @@ impl Rate {
         Writer::new(out)
             .put((self.slot, self.nonce))
             .put((self.interval, self.loss_ppm))
-            .put((self.kernel_drops, self.delay_us));
+            .put((self.overrun_ppm, self.kernel_drops))
+            .put(self.delay_us);
     }
 }
 
@@ -79,6 +87,7 @@ mod tests {
             nonce: BootNonce(0x1122_3344_5566_7788),
             interval: Duration::from_millis(200),
             loss_ppm,
+            overrun_ppm: 7,
             kernel_drops: 5,
             delay_us: 40,
         }
@@ -91,6 +100,7 @@ mod tests {
             1122334455667788    ; nonce
             00030d40            ; interval
             000005dc            ; loss
+            00000007            ; overrun
             00000005            ; kernel drops
             00000028            ; delay
         ";
@@ -109,23 +119,28 @@ mod tests {
             nonce: BootNonce(u64::MAX),
             interval: Duration::from_micros(u32::MAX.into()),
             loss_ppm: 1_000_000,
+            overrun_ppm: 1_000_000,
             kernel_drops: u32::MAX,
             delay_us: u32::MAX,
         };
         assert_round_trip(&most);
         assert_round_trip(&rate(0));
-        assert_eq!(refusal(&most, 32, &[0, 0x0f, 0x42, 0x41]), Some(WireError::Range));
+        for offset in [32, 36] {
+            assert_eq!(refusal(&most, offset, &[0, 0x0f, 0x42, 0x41]), Some(WireError::Range));
+        }
     }
 
     proptest! {
         #[test]
         fn generated_values_come_back(
             (slot, nonce, kernel_drops, delay_us) in any::<(u32, u64, u32, u32)>(),
-            loss_ppm in 0..=LOSS_PPM_MAX,
+            (loss_ppm, overrun_ppm) in (0..=SHARE_PPM_MAX, 0..=SHARE_PPM_MAX),
             interval in any_micros(),
         ) {
             let (slot, nonce) = (Slot(slot), BootNonce(nonce));
-            assert_round_trip(&Rate { slot, nonce, interval, loss_ppm, kernel_drops, delay_us });
+            assert_round_trip(&Rate {
+                slot, nonce, interval, loss_ppm, overrun_ppm, kernel_drops, delay_us,
+            });
         }
     }
 }

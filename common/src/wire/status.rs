@@ -5,10 +5,10 @@
 //!  +----------+-----------+-----------+-----------------+------------------+
 //!  | slot u32 | nonce u64 | sweep u32 | blocks_done u32 | blocks_total u32 |
 //!  +----------+-----------+-----------+-----------------+------------------+
-//!  | received u32 | lost u32 | kernel_drops u32 | dropped_blocks u32 | backlog_kib u32 |
-//!  40             44         48                 52                   56                60
+//!  | received u32 | lost u32 | kernel_drops u32 | dropped_blocks u32 | wasted u32 | backlog_kib u32 |
+//!  40             44         48                 52                   56           60              64
 //!  | echo_us u64 | held u32 | fault u16 | phase u8 | detail: length u8, text | extensions
-//!  60            68         72          74         75
+//!  64            72         76          78         79
 //! ```
 //!
 //! All counters are totals of the session so far (PROTOCOL 4.10).
@@ -22,7 +22,7 @@ use crate::id::{BootNonce, Slot};
 /// Longest explanation of a fault.
 pub const DETAIL_BYTES_MAX: u8 = 200;
 
-const _: () = assert_control_fits(59 + 1 + DETAIL_BYTES_MAX as usize);
+const _: () = assert_control_fits(63 + 1 + DETAIL_BYTES_MAX as usize);
 
 wire_numbers! {
     /// How far a host has come with the release.
@@ -71,6 +71,9 @@ pub struct Status {
     pub kernel_drops: u32,
     /// Unfinished blocks that it gave up for want of memory.
     pub dropped_blocks: u32,
+    /// Symbols that arrived and came to nothing: thrown away for want of memory, alone or with their
+    /// block, or handed on in a block that came back spoiled.
+    pub wasted: u32,
     /// Bytes that wait for its disk, in KiB.
     pub backlog_kib: u32,
     /// What is wrong, if anything.
@@ -101,6 +104,7 @@ impl Status {
             lost: reader.read()?,
             kernel_drops: reader.read()?,
             dropped_blocks: reader.read()?,
+            wasted: reader.read()?,
             backlog_kib: reader.read()?,
             echo_us: reader.read()?,
             held: reader.read()?,
@@ -120,7 +124,7 @@ impl Status {
             .put((self.blocks_done, self.blocks_total))
             .put((self.received, self.lost))
             .put((self.kernel_drops, self.dropped_blocks))
-            .put(self.backlog_kib)
+            .put((self.wasted, self.backlog_kib))
             .put((self.echo_us, self.held))
             .put((self.fault, self.phase))
             .text(&self.detail, DETAIL_BYTES_MAX);
@@ -146,6 +150,7 @@ mod tests {
             lost: 100,
             kernel_drops: 1,
             dropped_blocks: 3,
+            wasted: 4,
             backlog_kib: 512,
             fault: Fault::DiskFull,
             detail: detail.to_owned(),
@@ -163,7 +168,7 @@ mod tests {
             0000000a 00000014   ; blocks done, total
             00002710 00000064   ; received, lost
             00000001 00000003   ; kernel drops, dropped blocks
-            00000200            ; backlog
+            00000004 00000200   ; wasted, backlog
             000000000000004d    ; echo
             00000bb8            ; held
             0001                ; fault
@@ -192,6 +197,7 @@ mod tests {
             lost: u32::MAX,
             kernel_drops: u32::MAX,
             dropped_blocks: u32::MAX,
+            wasted: u32::MAX,
             backlog_kib: u32::MAX,
             fault: Fault::Internal,
             detail: "x".repeat(200),
@@ -199,10 +205,10 @@ mod tests {
             held: Duration::from_micros(u32::MAX.into()),
         };
         assert_round_trip(&most);
-        assert_eq!(refusal(&most, 74, &[0]), Some(WireError::Value));
-        assert_eq!(refusal(&most, 74, &[10]), Some(WireError::Value));
-        assert_eq!(refusal(&most, 75, &[201]), Some(WireError::Text));
-        assert_eq!(refusal(&most, 76, &[0xff]), Some(WireError::Text));
+        assert_eq!(refusal(&most, 78, &[0]), Some(WireError::Value));
+        assert_eq!(refusal(&most, 78, &[10]), Some(WireError::Value));
+        assert_eq!(refusal(&most, 79, &[201]), Some(WireError::Text));
+        assert_eq!(refusal(&most, 80, &[0xff]), Some(WireError::Text));
         for phase in HostPhase::ALL {
             assert_round_trip(&Status { phase: *phase, ..status("") });
         }
@@ -220,7 +226,7 @@ mod tests {
     #[test]
     fn a_fault_of_a_newer_host_still_counts() {
         let mut body = emitted(&status(""));
-        body[72 - 16..74 - 16].copy_from_slice(&[0x12, 0x34]);
+        body[76 - 16..78 - 16].copy_from_slice(&[0x12, 0x34]);
         assert_eq!(Status::parse(&body).unwrap().fault, Fault::Internal);
     }
 
@@ -229,7 +235,7 @@ mod tests {
         fn generated_values_come_back(
             (slot, nonce, sweep, echo_us) in any::<(u32, u64, u32, u64)>(),
             (blocks_done, blocks_total, received, lost) in any::<(u32, u32, u32, u32)>(),
-            (kernel_drops, dropped_blocks, backlog_kib) in any::<(u32, u32, u32)>(),
+            (kernel_drops, dropped_blocks, wasted, backlog_kib) in any::<(u32, u32, u32, u32)>(),
             (phase, fault) in (any_of(HostPhase::ALL), any_of(Fault::ALL)),
             detail in any_text(DETAIL_BYTES_MAX),
             held in any_micros(),
@@ -237,7 +243,7 @@ mod tests {
             let (slot, nonce) = (Slot(slot), BootNonce(nonce));
             assert_round_trip(&Status {
                 slot, nonce, sweep, phase, blocks_done, blocks_total, received, lost, kernel_drops,
-                dropped_blocks, backlog_kib, fault, detail, echo_us, held,
+                dropped_blocks, wasted, backlog_kib, fault, detail, echo_us, held,
             });
         }
     }

@@ -88,6 +88,7 @@ pub struct Blocks {
     handed_on: usize,
     done: u32,
     evicted: u32,
+    wasted: u32,
 }
 
 impl Blocks {
@@ -103,6 +104,7 @@ impl Blocks {
             handed_on: 0,
             done: 0,
             evicted: 0,
+            wasted: 0,
         }
     }
 
@@ -113,8 +115,7 @@ impl Blocks {
         let mut dropped = Vec::new();
         while self.open.len() + self.handed_on > self.slots {
             let Some(oldest) = self.open.first().copied() else { break };
-            self.forget(BlockIndex(oldest));
-            self.evicted += 1;
+            self.evict(BlockIndex(oldest));
             dropped.push(BlockIndex(oldest));
         }
         dropped
@@ -133,6 +134,22 @@ impl Blocks {
     /// Blocks dropped whole because memory ran out.
     pub fn evicted(&self) -> u32 {
         self.evicted
+    }
+
+    /// Symbols that arrived and came to nothing: thrown away for want of memory, or in a block that
+    /// came back spoiled.
+    pub fn wasted(&self) -> u32 {
+        self.wasted
+    }
+
+    /// Blocks that occupy memory until they are consumed.
+    pub fn handed_on(&self) -> usize {
+        self.handed_on
+    }
+
+    /// Whether at least half of the memory waits to be consumed.
+    pub fn is_half_full(&self) -> bool {
+        self.handed_on * 2 >= self.slots
     }
 
     /// Whether nothing more is needed of any block.
@@ -201,7 +218,10 @@ impl Blocks {
         let block = header.block;
         let evicted = match self.make_room(block) {
             Ok(evicted) => evicted,
-            Err(reason) => return Verdict::Drop(reason),
+            Err(reason) => {
+                self.waste(1);
+                return Verdict::Drop(reason);
+            }
         };
         let row = self.bitmaps.take();
         let known = &mut self.blocks[block.0 as usize];
@@ -224,9 +244,18 @@ impl Blocks {
         if self.geometry.window_of(BlockIndex(oldest)) >= self.geometry.window_of(block) {
             return Err(DropReason::NoMemory);
         }
-        self.forget(BlockIndex(oldest));
-        self.evicted += 1;
+        self.evict(BlockIndex(oldest));
         Ok(Some(BlockIndex(oldest)))
+    }
+
+    fn evict(&mut self, block: BlockIndex) {
+        self.waste(self.blocks[block.0 as usize].held.into());
+        self.evicted += 1;
+        self.forget(block);
+    }
+
+    fn waste(&mut self, symbols: u32) {
+        self.wasted = self.wasted.saturating_add(symbols);
     }
 
     /// Learns what was sent of `block` and what is announced.
@@ -288,6 +317,7 @@ impl Blocks {
 
     /// The bytes of `block` came to nothing; all of it is needed again.
     pub fn spoiled(&mut self, block: BlockIndex) {
+        self.waste(self.geometry.source_symbols_of(block).into());
         self.leave_pipeline(block, Standing::Missing);
     }
 
@@ -440,7 +470,7 @@ mod tests {
         assert_eq!(blocks.want_beyond_announced(evicted), Some(22), "it starts from nothing");
         assert!(kept(&mut blocks, 3, 0), "block 1 makes room");
         assert!(!kept(&mut blocks, 0, 12), "no block of an earlier window is left to drop");
-        assert_eq!(blocks.evicted(), 2);
+        assert_eq!((blocks.evicted(), blocks.wasted()), (2, 3), "two held and one refused");
     }
 
     #[test]

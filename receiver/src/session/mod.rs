@@ -406,11 +406,12 @@ impl Session {
             self.reporting.sweep = sweep.id;
             self.timers.arm_earlier(TimerName::StatusSlot, now + wait);
         }
+        self.mark_rate(now);
         self.consider_rate(now, poll.group_size);
     }
 
     fn consider_rate(&mut self, now: Timestamp, group_size: u32) {
-        let wait = Duration::from_millis(50).mul_f64(self.rng.random());
+        let wait = report::RATE_SPREAD.mul_f64(self.rng.random());
         let share = report::RATE_REPORTS / f64::from(group_size.max(1));
         if self.slot.is_some() && self.rng.random_bool(share.min(1.0)) {
             self.timers.arm_earlier(TimerName::Rate, now + wait);

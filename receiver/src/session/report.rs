@@ -7,13 +7,30 @@ use std::time::Duration;
 
 use common::id::Slot;
 use common::time::Timestamp;
-use common::wire::{Message, Rate, Status, Sweep};
+use common::wire::{Message, Rate, SHARE_PPM_MAX, Status, Sweep};
 use rand::RngExt;
 
 use super::{Meters, SPREAD_MAX, Session};
 
 /// RATE reports that the fleet makes for one poll, on average.
 pub const RATE_REPORTS: f64 = 128.0;
+
+/// They are spread over this time.
+pub const RATE_SPREAD: Duration = Duration::from_millis(10);
+/// RATE covers at least this: shorter, and a single train decides what the loss is.
+const RATE_INTERVAL_MIN: Duration = Duration::from_millis(20);
+
+/// Totals at one instant.
+#[derive(Debug, Clone, Copy)]
+struct Totals {
+    at: Timestamp,
+    received: u32,
+    lost: u32,
+    kernel_drops: u32,
+    wasted: u32,
+    /// Symbols of the blocks that wait to be consumed.
+    waiting: u32,
+}
 
 /// Counters of what arrived.
 #[derive(Debug, Default)]
@@ -26,8 +43,8 @@ pub struct Reporting {
     lowest: u32,
     highest: u32,
     received: u32,
-    /// Totals and drops at the last RATE, and when it went.
-    last_rate: (u32, u32, u32, Timestamp),
+    /// Totals at the last two polls that lay apart enough; RATE tells what came since one of them.
+    marks: [Option<Totals>; 2],
 }
 
 impl Reporting {
@@ -54,6 +71,20 @@ impl Reporting {
             _ => (self.highest - self.lowest).saturating_add(1),
         };
         (self.received, sent.saturating_sub(self.received))
+    }
+
+    /// Where the figures of a RATE sent at `now` begin: at the later mark that is old enough.
+    fn mark_before(&self, now: Timestamp) -> Option<Totals> {
+        let is_old = |mark: &&Totals| now.since(mark.at) >= RATE_INTERVAL_MIN;
+        self.marks.iter().flatten().find(is_old).copied()
+    }
+
+    /// A poll was heard: a later RATE may begin here.
+    fn mark(&mut self, totals: Totals) {
+        let is_apart = |mark: &Totals| totals.at.since(mark.at) >= RATE_INTERVAL_MIN;
+        if self.marks[0].as_ref().is_none_or(is_apart) {
+            self.marks = [Some(totals), self.marks[0]];
+        }
     }
 }
 
@@ -95,6 +126,7 @@ impl Session {
             lost,
             kernel_drops: self.reporting.meters.kernel_drops,
             dropped_blocks: self.blocks.evicted(),
+            wasted: self.blocks.wasted(),
             backlog_kib: self.reporting.meters.backlog_kib,
             fault: self.fault,
             detail: self.detail.clone(),
@@ -104,18 +136,43 @@ impl Session {
         self.send(Message::Status(status));
     }
 
-    pub(super) fn send_rate(&mut self, now: Timestamp) {
-        let Some(slot) = self.slot else { return };
+    fn totals(&self, now: Timestamp) -> Totals {
         let (received, lost) = self.reporting.totals();
-        let drops = self.reporting.meters.kernel_drops;
-        let (old_received, old_lost, old_drops, at) = self.reporting.last_rate;
-        self.reporting.last_rate = (received, lost, drops, now);
-        let (received, lost) = (received - old_received, lost.saturating_sub(old_lost));
-        let sent = u64::from(received) + u64::from(lost);
-        let loss_ppm = (u64::from(lost) * 1_000_000).checked_div(sent).unwrap_or(0) as u32;
-        let kernel_drops = drops.saturating_sub(old_drops);
-        let (nonce, interval) = (self.facts.nonce, now.since(at));
-        let rate = Rate { slot, nonce, interval, loss_ppm, kernel_drops, delay_us: 0 };
+        let waiting = self.blocks.handed_on() as u32 * u32::from(self.geometry.block_symbols());
+        let kernel_drops = self.reporting.meters.kernel_drops;
+        Totals { at: now, received, lost, kernel_drops, wasted: self.blocks.wasted(), waiting }
+    }
+
+    /// A poll was heard, which RATE figures may begin with.
+    pub(super) fn mark_rate(&mut self, now: Timestamp) {
+        let totals = self.totals(now);
+        self.reporting.mark(totals);
+    }
+
+    // PROTOCOL 4.11.
+    pub(super) fn send_rate(&mut self, now: Timestamp) {
+        let (Some(slot), Some(then)) = (self.slot, self.reporting.mark_before(now)) else { return };
+        let totals = self.totals(now);
+        let lost = totals.lost.saturating_sub(then.lost);
+        let sent = u64::from(totals.received - then.received) + u64::from(lost);
+        let ppm = |count: u32| {
+            let share = (u64::from(count) * 1_000_000).checked_div(sent).unwrap_or(0);
+            share.min(SHARE_PPM_MAX.into()) as u32
+        };
+        let fallen_behind = match self.blocks.is_half_full() {
+            true => totals.waiting.saturating_sub(then.waiting),
+            false => 0,
+        };
+        let wasted = totals.wasted - then.wasted;
+        let rate = Rate {
+            slot,
+            nonce: self.facts.nonce,
+            interval: now.since(then.at),
+            loss_ppm: ppm(lost),
+            overrun_ppm: ppm(wasted.saturating_add(fallen_behind)),
+            kernel_drops: totals.kernel_drops.saturating_sub(then.kernel_drops),
+            delay_us: 0,
+        };
         self.send(Message::Rate(rate));
     }
 }

@@ -233,3 +233,65 @@ fn a_stale_order_is_dropped() {
     assert_eq!(session.drops().get(DropReason::Stale), 1);
     assert!(!drain(&mut session, at(5)).contains(&Output::Ended(Ending::Cancelled)));
 }
+
+fn rates(outputs: &[Output]) -> Vec<(u32, u32)> {
+    let rate = |output: &Output| match output {
+        Output::Send(Message::Rate(rate)) => Some((rate.loss_ppm, rate.overrun_ppm)),
+        _ => None,
+    };
+    outputs.iter().filter_map(rate).collect()
+}
+
+/// Transmissions of `blocks`, ten of each, as one train whose numbers begin at `seq`.
+fn symbols(session: &mut Session, now: Timestamp, seq: u32, blocks: std::ops::Range<u32>) {
+    let header = |block: u32, transmission: u32| SymbolHeader {
+        session: SessionId(5),
+        seq: seq + (block - blocks.start) * 10 + transmission,
+        key_epoch: 0,
+        flags: 0,
+        block: BlockIndex(block),
+        transmission,
+        announced: 12,
+    };
+    let headers: Vec<_> = blocks.clone().flat_map(|b| (0..10).map(move |n| header(b, n))).collect();
+    session.handle_symbols(now, &headers, &mut Vec::new());
+}
+
+// PROTOCOL 4.11: figures of a recent interval, whatever was before it.
+#[test]
+fn a_rate_report_is_about_the_time_since_a_recent_poll() {
+    let mut session = session(Activation::Together);
+    let silent = Poll { blocks: Vec::new(), ..poll(1) };
+    symbols(&mut session, at(1), 0, 1..3);
+    session.handle_poll(at(10), 40, &silent);
+    assert_eq!(rates(&drain(&mut session, at(50))), [], "there is nothing to compare with");
+    symbols(&mut session, at(51), 41, 3..4);
+    session.handle_poll(at(70), 60, &silent);
+    let lost = 9 * 1_000_000 / 20;
+    assert_eq!(rates(&drain(&mut session, at(100))), [(lost, 0)], "since the poll at 10 ms");
+}
+
+#[test]
+fn a_host_that_falls_behind_says_so_from_half_of_its_memory_on() {
+    let mut session = session(Activation::Together);
+    let silent = Poll { blocks: Vec::new(), ..poll(1) };
+    let mut seq = 0;
+    // A poll, blocks that come, blocks that are written, another poll, and what RATE says then.
+    let mut overrun = |millis: u64, came: std::ops::Range<u32>, written: std::ops::Range<u32>| {
+        session.handle_poll(at(millis), seq, &silent);
+        symbols(&mut session, at(millis + 1), seq + 1, came.clone());
+        drain(&mut session, at(millis + 40));
+        let written = written.map(|block| StoreEvent::Consumed(BlockIndex(block)));
+        written.for_each(|event| session.handle_store(at(millis + 41), event));
+        seq += 10 * came.len() as u32 + 1;
+        session.handle_poll(at(millis + 60), seq, &silent);
+        seq += 1;
+        rates(&drain(&mut session, at(millis + 90)))[0].1
+    };
+    assert_eq!(overrun(10, 1..4, 0..0), 0, "three of eight blocks wait");
+    let behind = overrun(110, 4..7, 0..0);
+    assert!(behind > 900_000, "three more came and none was written: {behind}");
+    assert_eq!(overrun(210, 7..9, 1..3), 0, "two came and two were written");
+    let dropped = overrun(310, 9..13, 0..0);
+    assert!(dropped > 900_000, "two more wait, and there is no room for two: {dropped}");
+}

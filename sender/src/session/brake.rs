@@ -1,20 +1,32 @@
 //! The brake: how fast to send below the ceiling.
 //!
-//! Looks at a quantile of sampled hosts, never at the worst. A cut is kept only if it lowered what
-//! it was made for: steady random loss calls for parity, not for less rate (PROTOCOL 5.4).
+//! Looks at a quantile of sampled hosts, never at the worst. Hosts that overrun slow the stream to
+//! what they took; loss on the way is first tried with less rate, and where that does not lower it,
+//! it is left to parity (PROTOCOL 5.4).
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use common::time::Timestamp;
 use common::units::Bitrate;
-use common::wire::Rate;
+use common::wire::{Rate, SHARE_PPM_MAX};
 
-/// Reports are judged over at least this long.
-const INTERVAL: Duration = Duration::from_millis(100);
-/// Loss of the 75th percentile below this is weather.
-const LOSS_PPM_CALM: u32 = 5_000;
-/// Loss of the 75th percentile above its baseline by this is a reason to try less.
+/// Reports are judged so often: 256 MB at a ceiling of 5 Gbit/s take 0.46 s, and every interval at
+/// the beginning is one at less than that.
+pub const JUDGE_INTERVAL: Duration = Duration::from_millis(25);
+/// Reports that one judgement looks at.
+const REPORTS_MAX: usize = 1000;
+/// Rates remembered: reports reach back two intervals, and each interval changes the rate once.
+const HISTORY_MAX: usize = 16;
+/// Loss of the 75th percentile above its baseline by this is a reason to try less; below it costs
+/// less than the rate would.
 const LOSS_PPM_STEP: u32 = 15_000;
+/// A host that falls behind by less than this keeps up.
+const OVERRUN_PPM_CALM: u32 = 10_000;
+/// First step of a climb past a rate that was too much, in percent; it doubles with each.
+const STEP_PERCENT_MIN: u64 = 1;
+/// Largest step.
+const STEP_PERCENT_MAX: u64 = 100;
 
 /// How the rate is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,39 +39,75 @@ pub enum RatePolicy {
     Ceiling(Bitrate),
 }
 
+/// What one host's report comes to.
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    /// Datagrams lost on the way, in millionths.
+    loss_ppm: u32,
+    /// What the host could make use of.
+    taken: Bitrate,
+    /// Whether it could not keep up.
+    is_overrun: bool,
+    /// When the figures begin.
+    since: Timestamp,
+}
+
+/// A cut made to see whether it lowers the loss.
+#[derive(Debug, Clone, Copy)]
+struct Trial {
+    cause_ppm: u32,
+    /// The rate before it, and what hosts took of that.
+    before: Bitrate,
+    taken: Bitrate,
+    since: Timestamp,
+}
+
+impl Trial {
+    /// Above this loss the cut was for nothing: the middle between the loss of weather, which stays,
+    /// and that of a full link, which takes what it took.
+    fn verdict_ppm(&self) -> u32 {
+        let full_link_ppm = self.cause_ppm.saturating_sub(300_000) * 10 / 7;
+        self.cause_ppm.midpoint(full_link_ppm)
+    }
+}
+
 /// The rate in force and why.
 #[derive(Debug)]
 pub struct Brake {
     policy: RatePolicy,
     rate: Bitrate,
-    is_climbing: bool,
-    since: Timestamp,
-    losses: Vec<u32>,
-    overruns: usize,
-    /// Loss that less rate did not lower.
-    baseline_ppm: u32,
-    /// A cut under trial: the loss it was made for, and the rate before it.
-    trial: Option<(u32, Bitrate)>,
+    /// The rates of late and since when, the newest last.
+    history: VecDeque<(Timestamp, Bitrate)>,
+    /// What hosts took when the rate was last too much.
+    limit: Option<Bitrate>,
+    step_percent: u64,
+    judged_at: Timestamp,
+    samples: Vec<Sample>,
+    /// Loss that is not for the rate's sake: what there was at the low rate of the beginning, and
+    /// what less rate did not lower. `None` before the first reports.
+    baseline_ppm: Option<u32>,
+    trial: Option<Trial>,
 }
 
 impl Brake {
-    /// Starts at an eighth of a guess or at half of what the operator said, and doubles while the
+    /// Starts at a quarter of a guess or at half of what the operator said, and doubles while the
     /// fleet is calm.
     pub fn new(policy: RatePolicy) -> Self {
         let slow = Bitrate::from_megabits(100);
         let rate = match policy {
             RatePolicy::Fixed(rate) => rate,
-            RatePolicy::Guessed(guess) => guess.scaled(1, 8).max(slow).min(guess),
+            RatePolicy::Guessed(guess) => guess.scaled(1, 4).max(slow).min(guess),
             RatePolicy::Ceiling(ceiling) => ceiling.scaled(1, 2).max(slow).min(ceiling),
         };
         Self {
             policy,
             rate,
-            is_climbing: true,
-            since: Timestamp::ZERO,
-            losses: Vec::new(),
-            overruns: 0,
-            baseline_ppm: 0,
+            history: VecDeque::from([(Timestamp::ZERO, rate)]),
+            limit: None,
+            step_percent: STEP_PERCENT_MAX,
+            judged_at: Timestamp::ZERO,
+            samples: Vec::new(),
+            baseline_ppm: None,
             trial: None,
         }
     }
@@ -69,12 +117,40 @@ impl Brake {
         self.rate
     }
 
-    /// Takes one host's report; at most a thousand count in one interval.
-    pub fn on_report(&mut self, report: &Rate) {
-        if self.losses.len() < 1000 {
-            self.losses.push(report.loss_ppm);
-            self.overruns += usize::from(report.kernel_drops > 0);
+    /// Whether nothing that hosts say changes the rate.
+    pub fn is_fixed(&self) -> bool {
+        matches!(self.policy, RatePolicy::Fixed(_))
+    }
+
+    /// Takes one host's report; a bounded number counts in one interval.
+    pub fn on_report(&mut self, now: Timestamp, report: &Rate) {
+        if self.samples.len() == REPORTS_MAX {
+            return;
         }
+        let since = Timestamp::from_nanos(
+            now.as_nanos().saturating_sub(report.interval.as_nanos().try_into().unwrap_or(0)),
+        );
+        let missed = report.loss_ppm.saturating_add(report.overrun_ppm).min(SHARE_PPM_MAX);
+        let taken = u64::from(SHARE_PPM_MAX - missed);
+        self.samples.push(Sample {
+            loss_ppm: report.loss_ppm,
+            taken: self.rate_between(since, now).scaled(taken, SHARE_PPM_MAX.into()),
+            is_overrun: report.kernel_drops > 0 || report.overrun_ppm > OVERRUN_PPM_CALM,
+            since,
+        });
+    }
+
+    /// The mean of the rates in force from `since` to `now`.
+    fn rate_between(&self, since: Timestamp, now: Timestamp) -> Bitrate {
+        let (mut end, mut bytes) = (now, 0);
+        for (from, rate) in self.history.iter().rev() {
+            bytes += rate.bytes_in(end.since((*from).max(since)));
+            end = end.min(*from);
+            if *from <= since {
+                break;
+            }
+        }
+        if now.since(since).is_zero() { self.rate } else { Bitrate::of(bytes, now.since(since)) }
     }
 
     /// Judges the reports of the interval that ends at `now`; true when the rate changed.
@@ -83,51 +159,84 @@ impl Brake {
             RatePolicy::Fixed(_) => return false,
             RatePolicy::Guessed(ceiling) | RatePolicy::Ceiling(ceiling) => ceiling,
         };
-        if self.losses.is_empty() || now.since(self.since) < INTERVAL {
+        if let Some(trial) = self.trial {
+            // What was sent before the cut says nothing about it.
+            self.samples.retain(|sample| sample.since >= trial.since);
+        }
+        if self.samples.is_empty() || now.since(self.judged_at) < JUDGE_INTERVAL {
             return false;
         }
-        self.since = now;
-        self.losses.sort_unstable();
-        let loss_ppm = self.losses[(self.losses.len() - 1) * 3 / 4];
-        let is_overrun = self.overruns * 2 > self.losses.len();
-        self.losses.clear();
-        self.overruns = 0;
+        self.judged_at = now;
         let before = self.rate;
-        self.rate = self.next_rate(ceiling, loss_ppm, is_overrun);
-        self.rate != before
+        self.rate = self.next_rate(now, ceiling).min(ceiling);
+        self.samples.clear();
+        if self.rate == before {
+            return false;
+        }
+        if self.history.len() == HISTORY_MAX {
+            self.history.pop_front();
+        }
+        self.history.push_back((now, self.rate));
+        true
     }
 
-    fn next_rate(&mut self, ceiling: Bitrate, loss_ppm: u32, is_overrun: bool) -> Bitrate {
-        let floor = ceiling.scaled(1, 20).max(Bitrate::from_megabits(1)).min(ceiling);
-        if is_overrun {
-            // Most hosts' own buffers overflow: that is never weather. What they took is what they
-            // can take; a little less lets the buffers empty.
-            self.is_climbing = false;
+    fn next_rate(&mut self, now: Timestamp, ceiling: Bitrate) -> Bitrate {
+        let loss_ppm = quantile(self.samples.iter().map(|sample| sample.loss_ppm), 75);
+        let taken = quantile(self.samples.iter().map(|sample| sample.taken), 50);
+        let overruns = self.samples.iter().filter(|sample| sample.is_overrun);
+        if overruns.clone().count() * 2 > self.samples.len() {
+            // Most hosts cannot keep up: that is never weather. What they took is what they can
+            // take; a little less lets their buffers empty.
+            let taken = quantile(overruns.map(|sample| sample.taken), 50);
             self.trial = None;
-            let taken_ppm = u64::from(1_000_000 - loss_ppm.min(700_000));
-            return self.rate.scaled(taken_ppm * 9 / 10, 1_000_000).max(floor);
+            self.back_off(taken);
+            return taken.scaled(9, 10).max(Bitrate::from_megabits(1)).min(self.rate);
         }
-        if let Some((cause_ppm, rate)) = self.trial.take() {
-            if loss_ppm * 4 > cause_ppm * 3 {
-                self.baseline_ppm = loss_ppm;
-                self.is_climbing = true;
-                return rate;
+        // At the beginning the climb itself is the experiment: loss that was there before it is
+        // taken for weather until more rate has made more of it.
+        let baseline_ppm = *self.baseline_ppm.get_or_insert(loss_ppm);
+        if let Some(trial) = self.trial.take() {
+            if loss_ppm > trial.verdict_ppm() {
+                self.baseline_ppm = Some(loss_ppm);
+                return trial.before;
             }
-        } else if loss_ppm > self.baseline_ppm + LOSS_PPM_STEP {
-            self.is_climbing = false;
-            self.trial = Some((loss_ppm, self.rate));
-            return self.rate.scaled(7, 10).max(floor);
+            // What was taken for weather may have been the rate's, too.
+            self.baseline_ppm = Some(0);
+            self.back_off(trial.taken);
+        } else if loss_ppm > baseline_ppm + LOSS_PPM_STEP {
+            self.trial = Some(Trial { cause_ppm: loss_ppm, before: self.rate, taken, since: now });
+            let floor = ceiling.scaled(1, 20).max(Bitrate::from_megabits(1));
+            return self.rate.scaled(7, 10).max(floor).min(self.rate);
         }
-        if loss_ppm > self.baseline_ppm + LOSS_PPM_CALM {
-            return self.rate;
-        }
-        let raised = match self.is_climbing {
-            true => self.rate.scaled(2, 1),
-            // By shares of itself: a ceiling far above what hosts take is no step to go by.
-            false => self.rate.scaled(103, 100),
-        };
-        raised.min(ceiling)
+        self.baseline_ppm = self.baseline_ppm.map(|baseline_ppm| baseline_ppm.min(loss_ppm));
+        self.climb()
     }
+
+    fn back_off(&mut self, taken: Bitrate) {
+        self.limit = Some(taken);
+        self.step_percent = STEP_PERCENT_MIN;
+    }
+
+    /// Half of the way to a rate that was too much, past it by steps that double: hosts may have
+    /// been slow for a moment only. By equal steps of 3 % a cut in the first tenth of a second cost
+    /// a transfer of 2.7 s up to 7.4 s.
+    fn climb(&mut self) -> Bitrate {
+        let gap = self.limit.map_or(0, |limit| limit.as_bits().saturating_sub(self.rate.as_bits()));
+        let (half, least) = (gap / 2, self.rate.scaled(3, 100).as_bits());
+        if half > least {
+            return Bitrate::from_bits(self.rate.as_bits() + half);
+        }
+        let raised = self.rate.scaled(100 + self.step_percent, 100);
+        self.step_percent = (2 * self.step_percent).min(STEP_PERCENT_MAX);
+        raised
+    }
+}
+
+/// The value that `percent` of `values` do not exceed; the default for none.
+fn quantile<T: Ord + Copy + Default>(values: impl Iterator<Item = T>, percent: usize) -> T {
+    let mut values: Vec<T> = values.collect();
+    values.sort_unstable();
+    values.get(values.len().saturating_sub(1) * percent / 100).copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -137,44 +246,164 @@ mod tests {
 
     const CEILING: Bitrate = Bitrate::from_megabits(1000);
 
-    fn judge(brake: &mut Brake, second: u64, reports: &[(u32, u32)]) -> u64 {
-        for (loss_ppm, kernel_drops) in reports.iter().copied() {
-            let (slot, nonce, interval) = (Slot(0), BootNonce(0), Duration::ZERO);
-            brake.on_report(&Rate { slot, nonce, interval, loss_ppm, kernel_drops, delay_us: 0 });
+    /// What a host sees in one interval.
+    #[derive(Clone, Copy, Default)]
+    struct Sight {
+        loss_ppm: u32,
+        overrun_ppm: u32,
+        kernel_drops: u32,
+    }
+
+    fn at(interval: u64) -> Timestamp {
+        Timestamp::from_nanos(interval * JUDGE_INTERVAL.as_nanos() as u64)
+    }
+
+    /// Eight hosts report what they saw since the last interval; then it is judged. In Mbit/s.
+    fn judge(brake: &mut Brake, interval: u64, sights: &[Sight]) -> u64 {
+        for sight in sights {
+            let Sight { loss_ppm, overrun_ppm, kernel_drops } = *sight;
+            let (slot, nonce) = (Slot(0), BootNonce(0));
+            let (interval_us, delay_us) = (JUDGE_INTERVAL, 0);
+            let report = Rate {
+                slot,
+                nonce,
+                interval: interval_us,
+                loss_ppm,
+                overrun_ppm,
+                kernel_drops,
+                delay_us,
+            };
+            brake.on_report(at(interval), &report);
         }
-        brake.judge(Timestamp::from_nanos(second * 1_000_000_000));
+        brake.judge(at(interval));
         brake.rate().as_bits() / 1_000_000
     }
 
-    #[test]
-    fn a_calm_fleet_is_at_the_ceiling_after_three_doublings() {
-        let mut brake = Brake::new(RatePolicy::Guessed(CEILING));
-        let rates: Vec<_> = (1..5).map(|s| judge(&mut brake, s, &[(0, 0); 8])).collect();
-        assert_eq!(rates, [250, 500, 1000, 1000]);
+    /// The rates of `intervals` in front of hosts that show what `sight` makes of a rate.
+    fn run(
+        brake: &mut Brake,
+        intervals: std::ops::Range<u64>,
+        sight: impl Fn(f64) -> Sight,
+    ) -> Vec<u64> {
+        let see = |brake: &Brake| sight(brake.rate().as_bits() as f64 / 1e6);
+        intervals
+            .map(|interval| {
+                let sight = see(brake);
+                judge(brake, interval, &[sight; 8])
+            })
+            .collect()
+    }
+
+    /// Hosts that lose a share of `ppm`, whatever the rate.
+    fn weather(ppm: u32) -> impl Fn(f64) -> Sight {
+        move |_| Sight { loss_ppm: ppm, ..Sight::default() }
+    }
+
+    /// The share of a rate beyond `megabits`.
+    fn excess(rate: f64, megabits: f64) -> u32 {
+        ((1.0 - megabits / rate).max(0.0) * 1e6) as u32
     }
 
     #[test]
-    fn steady_random_loss_does_not_collapse_the_rate() {
+    fn a_calm_fleet_is_at_the_ceiling_after_two_doublings() {
         let mut brake = Brake::new(RatePolicy::Guessed(CEILING));
-        let rates: Vec<_> = (1..60).map(|s| judge(&mut brake, s, &[(50_000, 0); 8])).collect();
-        assert_eq!(*rates.last().unwrap(), 1000, "{rates:?}");
-        assert_eq!(*rates.iter().min().unwrap(), 87, "one trial cut, taken back");
+        assert_eq!(run(&mut brake, 1..5, weather(0)), [500, 1000, 1000, 1000]);
+    }
+
+    // PROTOCOL 5.4: loss that a cut does not lower is no reason for less rate.
+    #[test]
+    fn steady_random_loss_does_not_collapse_the_rate() {
+        for ppm in [50_000, 100_000, 300_000] {
+            let mut brake = Brake::new(RatePolicy::Guessed(CEILING));
+            let rates = run(&mut brake, 1..60, weather(ppm));
+            assert_eq!(rates[..2], [500, 1000]);
+            assert!(rates[2..].iter().all(|rate| *rate == 1000), "{rates:?}");
+        }
+    }
+
+    #[test]
+    fn random_loss_that_begins_later_costs_one_trial() {
+        let mut brake = Brake::new(RatePolicy::Guessed(CEILING));
+        run(&mut brake, 1..4, weather(0));
+        let rates = run(&mut brake, 4..40, weather(100_000));
+        assert_eq!(rates[..4], [700, 1000, 1000, 1000], "cut on trial and taken back");
+        assert!(rates[4..].iter().all(|rate| *rate == 1000), "{rates:?}");
+    }
+
+    #[test]
+    fn a_link_too_narrow_for_the_first_rate_is_found() {
+        let mut brake = Brake::new(RatePolicy::Guessed(CEILING));
+        let link = |rate| Sight { loss_ppm: excess(rate, 150.0), ..Sight::default() };
+        let rates = run(&mut brake, 1..200, link);
+        let late = &rates[40..];
+        let mean = late.iter().sum::<u64>() / late.len() as u64;
+        assert!((115..=155).contains(&mean), "{mean} {rates:?}");
+    }
+
+    #[test]
+    fn loss_that_ends_is_weather_no_more() {
+        let mut brake = Brake::new(RatePolicy::Guessed(CEILING));
+        run(&mut brake, 1..10, weather(100_000));
+        run(&mut brake, 10..12, weather(0));
+        assert!(judge(&mut brake, 12, &[weather(100_000)(0.0); 8]) < 1000, "it is tried again");
+    }
+
+    #[test]
+    fn a_full_link_is_not_overrun_for_long() {
+        let mut brake = Brake::new(RatePolicy::Ceiling(CEILING));
+        let link = |rate| Sight { loss_ppm: excess(rate, 600.0), ..Sight::default() };
+        let rates = run(&mut brake, 1..200, link);
+        let late = &rates[20..];
+        let mean = late.iter().sum::<u64>() / late.len() as u64;
+        assert!((480..=620).contains(&mean), "{mean} {rates:?}");
+        assert!(late.iter().all(|rate| *rate <= 700), "{rates:?}");
+    }
+
+    #[test]
+    fn hosts_that_decompress_slower_than_they_receive_slow_the_stream_to_what_they_take() {
+        let mut brake = Brake::new(RatePolicy::Ceiling(CEILING));
+        let slow = |rate| Sight { overrun_ppm: excess(rate, 300.0), ..Sight::default() };
+        let rates = run(&mut brake, 1..200, slow);
+        let late = &rates[5..];
+        let mean = late.iter().sum::<u64>() / late.len() as u64;
+        assert!((270..=315).contains(&mean), "{mean} {rates:?}");
+        assert!(late.iter().all(|rate| *rate <= 400), "{rates:?}");
+    }
+
+    #[test]
+    fn a_cut_for_a_passing_cause_is_made_good_within_half_a_second() {
+        let mut brake = Brake::new(RatePolicy::Ceiling(Bitrate::from_megabits(5000)));
+        let hiccup = Sight { loss_ppm: 900_000, kernel_drops: 9, ..Sight::default() };
+        assert_eq!(judge(&mut brake, 1, &[hiccup; 8]), 225, "nine tenths of what arrived");
+        let rates = run(&mut brake, 2..22, weather(0));
+        assert_eq!(*rates.last().unwrap(), 5000, "{rates:?}");
     }
 
     #[test]
     fn hosts_that_overrun_slow_the_stream_when_they_are_most_and_not_when_one() {
         let mut brake = Brake::new(RatePolicy::Guessed(CEILING));
-        (1..5).for_each(|s| _ = judge(&mut brake, s, &[(0, 0); 8]));
-        let mut one = [(0, 0); 8];
-        one[3] = (200_000, 900);
+        run(&mut brake, 1..5, weather(0));
+        let sight = Sight { loss_ppm: 200_000, kernel_drops: 900, ..Sight::default() };
+        let mut one = [Sight::default(); 8];
+        one[3] = sight;
         assert_eq!(judge(&mut brake, 6, &one), 1000);
-        assert_eq!(judge(&mut brake, 7, &[(200_000, 900); 8]), 720, "nine tenths of what arrived");
-        assert_eq!(judge(&mut brake, 8, &[(0, 0); 8]), 741);
+        assert_eq!(judge(&mut brake, 7, &[sight; 8]), 720, "nine tenths of what arrived");
+    }
+
+    #[test]
+    fn a_report_about_a_rate_no_longer_in_force_does_not_cut_twice() {
+        let mut brake = Brake::new(RatePolicy::Ceiling(CEILING));
+        run(&mut brake, 1..3, weather(0));
+        let sight = Sight { overrun_ppm: 500_000, ..Sight::default() };
+        assert_eq!(judge(&mut brake, 3, &[sight; 8]), 450);
+        assert_eq!(brake.rate_between(at(2), at(3)), CEILING);
+        assert_eq!(brake.rate_between(at(2), at(4)).as_bits() / 1_000_000, 725);
     }
 
     #[test]
     fn a_fixed_rate_has_no_brake() {
         let mut brake = Brake::new(RatePolicy::Fixed(CEILING));
-        assert_eq!(judge(&mut brake, 1, &[(900_000, 9); 8]), 1000);
+        let sight = Sight { loss_ppm: 900_000, kernel_drops: 9, ..Sight::default() };
+        assert_eq!(judge(&mut brake, 1, &[sight; 8]), 1000);
     }
 }

@@ -107,7 +107,7 @@ impl Session {
 
     fn on_rate(&mut self, now: Timestamp, from: SocketAddr, rate: &Rate) {
         if self.roster.on_heard(now, from, rate.slot, rate.nonce) {
-            self.brake.on_report(rate);
+            self.brake.on_report(now, rate);
         }
     }
 

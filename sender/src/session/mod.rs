@@ -31,7 +31,7 @@ use common::wire::{
     ADVERTISE_BLOCKS_MAX, Advertise, Announce, BlockCount, Message, Poll, Seal, Sweep, SymbolHeader,
 };
 
-use brake::Brake;
+use brake::{Brake, JUDGE_INTERVAL};
 use phase::Step;
 use roster::Roster;
 use schedule::{Departure, Request, Schedule};
@@ -83,6 +83,8 @@ timer_names! {
         FlushPoll,
         /// The next status sweep.
         Sweep,
+        /// The brake looks at what hosts reported, and asks again.
+        Judge,
         /// ACTIVATE, STOP or CANCEL is repeated.
         Order,
         /// ANNOUNCE is due.
@@ -185,6 +187,7 @@ pub struct Session {
     departures: Vec<Departure>,
     next_seq: u32,
     next_poll: u32,
+    polled_at: Timestamp,
     next_sweep: u32,
     flush_from: u32,
     started_at: Timestamp,
@@ -226,6 +229,7 @@ impl Session {
             departures: Vec::new(),
             next_seq: 0,
             next_poll: 1,
+            polled_at: now,
             next_sweep: 1,
             flush_from: 0,
             started_at: now,
@@ -286,6 +290,7 @@ impl Session {
             TimerName::Pacing => {}
             TimerName::FlushPoll => self.on_flush_poll(now),
             TimerName::Sweep => self.on_sweep(now),
+            TimerName::Judge => self.on_judge(now),
             TimerName::Order => self.on_order(now),
             TimerName::Announce => self.send_announce(now),
         }
@@ -426,15 +431,29 @@ impl Session {
             sweep,
         };
         self.next_poll = self.next_poll.wrapping_add(1);
+        self.polled_at = now;
         self.multicast(Channel::Data, Message::Poll(poll));
+    }
+
+    /// Sets the rate by what sampled hosts reported, and asks them again where nothing else has.
+    fn on_judge(&mut self, now: Timestamp) {
+        if !self.is_sending() || self.brake.is_fixed() {
+            return;
+        }
+        if self.brake.judge(now) {
+            self.pacer.set_rate(self.brake.rate());
+        }
+        let interval = JUDGE_INTERVAL.max(2 * self.grtt.estimate());
+        let is_flowing = self.schedule.is_passing() || self.schedule.is_owing();
+        if is_flowing && now.since(self.polled_at) >= interval {
+            self.send_poll(now, Vec::new(), None);
+        }
+        self.timers.arm(TimerName::Judge, now + interval);
     }
 
     fn on_window_sent(&mut self, now: Timestamp, window: u32) {
         let scope = self.schedule.poll_scope(window, POLL_BLOCKS);
         self.send_poll(now, scope, None);
-        if self.brake.judge(now) {
-            self.pacer.set_rate(self.brake.rate());
-        }
         if !self.schedule.is_passing() {
             self.on_space_sent(now);
         }

@@ -75,6 +75,7 @@ impl Session {
             received: host.received,
             lost: host.lost,
             kernel_drops: host.kernel_drops,
+            dropped_blocks: host.dropped_blocks,
         }
     }
 
@@ -146,6 +147,7 @@ fn absent(host: String) -> HostReport {
         received: 0,
         lost: 0,
         kernel_drops: 0,
+        dropped_blocks: 0,
     }
 }
 

@@ -134,6 +134,8 @@ pub struct HostReport {
     pub lost: u32,
     /// Datagrams that its kernel dropped.
     pub kernel_drops: u32,
+    /// Unfinished blocks that it gave up for want of memory.
+    pub dropped_blocks: u32,
 }
 
 /// What went over the wire.

@@ -42,6 +42,8 @@ pub struct Host {
     pub lost: u32,
     /// Datagrams that its kernel dropped.
     pub kernel_drops: u32,
+    /// Unfinished blocks that it gave up for want of memory.
+    pub dropped_blocks: u32,
     /// KiB received and not yet written.
     pub backlog_kib: u32,
     /// What goes wrong there.
@@ -87,6 +89,7 @@ impl Host {
             received: 0,
             lost: 0,
             kernel_drops: 0,
+            dropped_blocks: 0,
             backlog_kib: 0,
             fault: Fault::None,
             detail: String::new(),
@@ -269,6 +272,7 @@ impl Roster {
         host.received = status.received;
         host.lost = status.lost;
         host.kernel_drops = status.kernel_drops;
+        host.dropped_blocks = status.dropped_blocks;
         host.backlog_kib = status.backlog_kib;
         host.fault = status.fault;
         host.detail.clone_from(&status.detail);

@@ -8,7 +8,7 @@ use common::time::Timestamp;
 use common::units::Bitrate;
 use common::wire::{Announce, Fault, HostPhase, Message, Order, SenderStage, Sweep};
 
-use super::brake::{Brake, RatePolicy};
+use super::brake::{Brake, JUDGE_INTERVAL, RatePolicy};
 use super::phase::{Phase, Step};
 use super::report::{Expect, Outcome};
 use super::roster::Host;
@@ -127,6 +127,7 @@ impl Session {
         self.pacer.set_rate(self.brake.rate());
         self.outputs.push_back(Output::Notice(reason));
         self.timers.arm(TimerName::Sweep, now + SWEEP_PASS);
+        self.timers.arm(TimerName::Judge, now + JUDGE_INTERVAL);
         self.send_announce(now);
         let needs_preamble = self.roster.hosts().iter().any(|host| !host.holds_release);
         if needs_preamble {
@@ -263,9 +264,6 @@ impl Session {
             self.send_poll(now, scope, Some(sweep));
         }
         self.give_up_stuck(now);
-        if self.brake.judge(now) {
-            self.pacer.set_rate(self.brake.rate());
-        }
         // No faster than the answers take: those of the hosts that were asked, not of the fleet, or
         // the last one of ten thousand would be asked twice a second.
         let spread = SLOT * asked + 2 * self.grtt.estimate();

@@ -45,6 +45,7 @@ struct Host<'a> {
     received: u32,
     lost: u32,
     kernel_drops: u32,
+    dropped_blocks: u32,
 }
 
 #[derive(Serialize)]
@@ -102,6 +103,7 @@ fn host(report: &HostReport) -> Host<'_> {
         received: report.received,
         lost: report.lost,
         kernel_drops: report.kernel_drops,
+        dropped_blocks: report.dropped_blocks,
     }
 }
 

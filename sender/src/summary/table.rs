@@ -38,6 +38,7 @@ pub fn to_table(report: &Report, options: &SendOptions, is_coloured: bool) -> St
     };
     text.push_str(&layout(&rows, is_coloured));
     text.push_str(&wire_line(report));
+    text.push_str(&memory_line(report));
     text
 }
 
@@ -155,5 +156,21 @@ fn wire_line(report: &Report) -> String {
         wire.time.as_secs_f64(),
         Bitrate::of(wire.bytes, wire.time),
         counted(wire.needs, "need")
+    )
+}
+
+/// Which hosts had too little memory for the rate; nothing where all had enough.
+fn memory_line(report: &Report) -> String {
+    let dropped = report.hosts.iter().filter(|host| host.dropped_blocks > 0);
+    let Some(most) = dropped.clone().max_by_key(|host| host.dropped_blocks) else {
+        return String::new();
+    };
+    format!(
+        "memory: {} blocks dropped by {} hosts that could not keep up, most by {} ({}); the same \
+         blocks were sent again\n",
+        dropped.clone().map(|host| u64::from(host.dropped_blocks)).sum::<u64>(),
+        dropped.count(),
+        most.host,
+        most.dropped_blocks
     )
 }

@@ -18,6 +18,7 @@ fn host(name: &str, state: HostState) -> HostReport {
         received: 990,
         lost: 10,
         kernel_drops: 0,
+        dropped_blocks: 0,
     }
 }
 
@@ -91,6 +92,20 @@ fn every_outcome_has_its_name_and_its_exit_code() {
     for (outcome, name, code) in table {
         assert_eq!((outcome_name(&outcome), exit_of(&outcome).code()), (name, code));
     }
+}
+
+#[test]
+fn blocks_dropped_for_want_of_memory_are_shown_where_there_are_any() {
+    let slow =
+        |name, dropped_blocks| HostReport { dropped_blocks, ..host(name, HostState::Active) };
+    let hosts = vec![slow("web-1", 3), slow("web-2", 14), slow("web-3", 0)];
+    let report = report(Outcome::Reached, hosts);
+    let options = options(Expect::Count(3));
+    let line = "memory: 17 blocks dropped by 2 hosts that could not keep up, most by web-2 (14); the \
+                same blocks were sent again\n";
+    assert!(to_table(&report, &options, false).ends_with(line));
+    let json: serde_json::Value = serde_json::from_str(&to_json(&report, &options)).unwrap();
+    assert_eq!(json["hosts"][1]["dropped_blocks"], 14);
 }
 
 #[test]
