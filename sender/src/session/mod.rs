@@ -6,6 +6,7 @@
 
 mod brake;
 mod feedback;
+mod loss;
 mod outcome;
 pub mod phase;
 mod report;
@@ -40,7 +41,7 @@ pub use brake::RatePolicy;
 pub use phase::Phase;
 pub use report::{Expect, HostReport, HostState, Outcome, Progress, Quorum, WireReport};
 pub use roster::LOST_AFTER;
-pub use schedule::{MARGIN_SYMBOLS, PREPARED_BLOCKS_MAX, PROACTIVE_SYMBOLS};
+pub use schedule::{MARGIN_SYMBOLS, PREPARED_BLOCKS_MAX};
 
 /// A sender asks and listens for this long before it takes hosts in. At 10 % loss each way another
 /// sender goes unheard once in 100,000 times, as when listening for 500 ms without asking.
@@ -308,7 +309,9 @@ impl Session {
             };
         }
         if self.is_sending() {
-            if let Some(window) = self.schedule.take_finished_window() {
+            if let Some(window) = self.schedule.finished_window() {
+                self.schedule.set_weather(self.roster.weather());
+                self.schedule.open_next_window();
                 self.on_window_sent(now, window);
                 return self.poll_output(now);
             }

@@ -12,6 +12,8 @@ use common::time::Timestamp;
 use common::units::Bitrate;
 use common::wire::{Fault, Have, HostPhase, Join, JoinVerdict, Status};
 
+use super::loss::LossMeter;
+use super::schedule::Weather;
 use super::tally::{Edit, Tally};
 
 /// Sweeps that a host may miss, and the time that must have passed, before it counts as lost.
@@ -44,6 +46,8 @@ pub struct Host {
     pub kernel_drops: u32,
     /// Unfinished blocks that it gave up for want of memory.
     pub dropped_blocks: u32,
+    /// What it lost of late.
+    pub loss: LossMeter,
     /// KiB received and not yet written.
     pub backlog_kib: u32,
     /// What goes wrong there.
@@ -90,6 +94,7 @@ impl Host {
             lost: 0,
             kernel_drops: 0,
             dropped_blocks: 0,
+            loss: LossMeter::default(),
             backlog_kib: 0,
             fault: Fault::None,
             detail: String::new(),
@@ -203,6 +208,18 @@ impl Roster {
         self.by_name.get(name).map(|slot| &self.hosts[slot.0 as usize])
     }
 
+    /// What the hosts that take symbols have to weather: the loss of their 95th percentile, since the
+    /// worst ones are not to set everybody's parity.
+    pub fn weather(&self) -> Weather {
+        let mut losses: Vec<f64> = Vec::new();
+        let mut hosts = 0;
+        for host in self.hosts.iter().filter(|host| host.is_receiving()) {
+            hosts += 1;
+            losses.extend(host.loss.share());
+        }
+        Weather { loss: quantile95(&mut losses), hosts }
+    }
+
     /// A host joins, joins again, or comes back as another process.
     pub fn join(&mut self, now: Timestamp, from: SocketAddr, join: &Join) -> Admission {
         let slot = self.by_name.get(&join.host).copied();
@@ -269,6 +286,9 @@ impl Roster {
         if !(host.phase == HostPhase::Active && status.phase != HostPhase::Failed) {
             host.enter(now, status.phase);
         }
+        let received = status.received.saturating_sub(host.received);
+        let lost = i64::from(status.lost) - i64::from(host.lost);
+        host.loss.observe(received, lost);
         host.received = status.received;
         host.lost = status.lost;
         host.kernel_drops = status.kernel_drops;
@@ -338,6 +358,14 @@ impl Roster {
     }
 }
 
+/// The value that 95 % of `values` do not exceed, `None` for none; of up to twenty, the last but
+/// one.
+fn quantile95(values: &mut [f64]) -> Option<f64> {
+    let rank = values.len().checked_sub(1)? * 95 / 100;
+    let (_, value, _) = values.select_nth_unstable_by(rank, f64::total_cmp);
+    Some(*value)
+}
+
 /// Joins the ranges with the smallest gaps until at most `max` are left.
 fn merge_nearest(ranges: &mut Vec<(Slot, Slot)>, max: usize) {
     if ranges.len() <= max {
@@ -391,6 +419,7 @@ mod tests {
             blocks_total: 0,
             received: 0,
             lost: 0,
+            wasted: 0,
             kernel_drops: 0,
             dropped_blocks: 0,
             backlog_kib: 0,

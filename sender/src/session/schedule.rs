@@ -12,9 +12,13 @@ use common::id::BlockIndex;
 use common::limits::TRAIN_SYMBOLS_MAX;
 use common::wire::BlockCount;
 
-/// Repair symbols that go unasked with every block (0.8 % of 1024): 8 per 1024 at 0.1 % loss cut
-/// the NEEDs of 10,000 hosts from 760 to 3 (simulated).
-pub const PROACTIVE_SYMBOLS: u32 = 8;
+use super::loss::proactive_symbols;
+
+/// Repair symbols that go unasked with every block while nobody has told of losses (0.8 % of 1024):
+/// 8 per 1024 at 0.1 % loss cut the NEEDs of 10,000 hosts from 760 to 3 (simulated).
+pub const PROACTIVE_SYMBOLS_UNKNOWN: u32 = 8;
+/// As many go unasked where nobody loses anything: the first loss somewhere is no question yet.
+pub const PROACTIVE_SYMBOLS_MIN: u32 = 2;
 /// Announced beyond what was asked: two symbols halve the second round's NEEDs for 0.2 % more.
 pub const MARGIN_SYMBOLS: u32 = 2;
 /// Blocks that may be prepared at a time; at the default sizes 56 × 1.8 MB = 101 MB.
@@ -35,6 +39,15 @@ pub enum Answer {
     Deferred,
     /// No such block, or one whose turn has not come.
     Ignored,
+}
+
+/// What is lost on the way to those who are served.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Weather {
+    /// Share of the datagrams that is reckoned with; `None` while nobody has told.
+    pub loss: Option<f64>,
+    /// Hosts that suffer it, each on its own.
+    pub hosts: usize,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -81,6 +94,7 @@ pub struct Schedule {
     repaired: BTreeSet<u32>,
     requests: VecDeque<Request>,
     is_flushing: bool,
+    weather: Weather,
 }
 
 /// What the driver is to do with a block's bytes.
@@ -111,6 +125,7 @@ impl Schedule {
             repaired: BTreeSet::new(),
             requests: VecDeque::new(),
             is_flushing: false,
+            weather: Weather { loss: None, hosts: 1 },
         }
     }
 
@@ -121,7 +136,7 @@ impl Schedule {
         for index in blocks.clone() {
             let block = BlockIndex(index);
             let k = u32::from(self.geometry.source_symbols_of(block));
-            let target = if is_skipped(block) { 0 } else { k + PROACTIVE_SYMBOLS };
+            let target = if is_skipped(block) { 0 } else { k };
             let known = &mut self.blocks[index as usize];
             known.announced = known.announced.max(target);
         }
@@ -144,6 +159,22 @@ impl Schedule {
         self.request_more();
     }
 
+    /// What windows that open from now on are to reckon with.
+    pub fn set_weather(&mut self, weather: Weather) {
+        self.weather = weather;
+    }
+
+    /// Repair symbols that go with a block of `k` source symbols unasked (PROTOCOL 6.4).
+    fn unasked_symbols(&self, k: u32) -> u32 {
+        let Weather { loss, hosts } = self.weather;
+        let blocks = self.geometry.window_blocks().into();
+        let symbols = match loss {
+            None => PROACTIVE_SYMBOLS_UNKNOWN,
+            Some(loss) => proactive_symbols(k, loss, hosts, blocks),
+        };
+        symbols.max(PROACTIVE_SYMBOLS_MIN).min(self.geometry.repair_symbols().into())
+    }
+
     /// Whether the pass has still to send.
     pub fn is_passing(&self) -> bool {
         self.current.is_some()
@@ -154,11 +185,12 @@ impl Schedule {
         !self.owed.is_empty() || !self.open.is_empty()
     }
 
-    fn open_next_window(&mut self) {
+    /// Opens the next window of the pass, or ends the pass.
+    pub fn open_next_window(&mut self) {
         self.current = None;
         self.in_window.clear();
         while self.in_window.is_empty() {
-            let Some(window) = self.windows.next() else { return };
+            let Some(window) = self.windows.next() else { return self.request_more() };
             self.current = Some(window);
             let is_due = |index: &u32| {
                 let block = &self.blocks[*index as usize];
@@ -166,8 +198,22 @@ impl Schedule {
             };
             self.in_window = self.geometry.window(window).filter(is_due).collect();
         }
+        self.announce_window();
         self.in_window.iter().for_each(|index| _ = self.owed.remove(index));
         self.request_more();
+    }
+
+    /// Announces what the blocks of the window that opens will have unasked.
+    fn announce_window(&mut self) {
+        let (mut known_k, mut unasked) = (0, 0);
+        for index in &self.in_window {
+            let k = u32::from(self.geometry.source_symbols_of(BlockIndex(*index)));
+            if k != known_k {
+                (known_k, unasked) = (k, self.unasked_symbols(k));
+            }
+            let block = &mut self.blocks[*index as usize];
+            block.announced = block.announced.max(k + unasked);
+        }
     }
 
     /// Asks for blocks in the order of their urgency: this window, repairs, the next window.
@@ -272,17 +318,14 @@ impl Schedule {
         !train.is_empty()
     }
 
-    /// The window that has just been sent to its end, once; the next one is opened.
-    pub fn take_finished_window(&mut self) -> Option<u32> {
-        let window = self.current.filter(|_| self.in_window.is_empty())?;
-        self.open_next_window();
-        self.request_more();
-        Some(window)
+    /// The window that has been sent to its end, until the next one is opened.
+    pub fn finished_window(&self) -> Option<u32> {
+        self.current.filter(|_| self.in_window.is_empty())
     }
 
     /// A host would have `block` with `want` transmissions.
     pub fn need(&mut self, block: BlockIndex, want: u32) -> Answer {
-        let Some(known) = self.blocks.get_mut(block.0 as usize) else { return Answer::Ignored };
+        let Some(known) = self.blocks.get(block.0 as usize) else { return Answer::Ignored };
         let is_future = self.windows.contains(&self.geometry.window_of(block));
         if is_future || block.0 >= self.begun {
             return Answer::Ignored;
@@ -296,8 +339,9 @@ impl Schedule {
             return Answer::Announced;
         }
         let is_open_space = self.is_flushing || self.geometry.space_of(block) == Space::Preamble;
-        let budget = k + (PROACTIVE_SYMBOLS + 16).max(k / 8);
+        let budget = k + (self.unasked_symbols(k) + 16).max(k / 8);
         if !is_open_space && want > budget {
+            let known = &mut self.blocks[block.0 as usize];
             known.deferred = known.deferred.max(want);
             return Answer::Deferred;
         }
@@ -403,7 +447,8 @@ mod tests {
         let (mut train, mut all) = (Vec::new(), Vec::new());
         loop {
             prepare_all(schedule);
-            if let Some(window) = schedule.take_finished_window() {
+            if let Some(window) = schedule.finished_window() {
+                schedule.open_next_window();
                 return (window, all);
             }
             assert!(schedule.next_train(&mut train), "an open window has symbols");
@@ -420,6 +465,19 @@ mod tests {
         assert_eq!(blocks, [0, 1, 0, 1]);
         assert!(departures.iter().all(|symbol| symbol.announced == 40));
         assert_eq!(departures.last().unwrap().transmission, 39);
+    }
+
+    // PROTOCOL 6.4: parity follows the loss, up and down, from one window to the next.
+    #[test]
+    fn a_window_that_opens_has_as_many_symbols_unasked_as_its_weather_calls_for() {
+        let mut schedule = Schedule::new(Geometry::new(64, 1024, 256, 2, 0, 64 * 10_240).unwrap());
+        schedule.begin(Space::Payload, |_| false);
+        let mut announced = Vec::new();
+        for loss in [Some(0.05), Some(0.0), Some(0.9), None, None] {
+            schedule.set_weather(Weather { loss, hosts: 8 });
+            announced.push(run_window(&mut schedule).1[0].announced - 1024);
+        }
+        assert_eq!(announced, [8, 71, 2, 256, 8], "what is known when the window opens");
     }
 
     #[test]
@@ -504,7 +562,8 @@ mod tests {
                 }
                 assert!(held <= PREPARED_BLOCKS_MAX, "{held}");
             }
-            if let Some(window) = schedule.take_finished_window() {
+            if let Some(window) = schedule.finished_window() {
+                schedule.open_next_window();
                 for block in geometry.window(window) {
                     schedule.need(BlockIndex(block), 42);
                 }
