@@ -324,10 +324,8 @@ impl Session {
                 self.advance(Step::LateHost);
                 self.timers.arm(TimerName::FlushPoll, now);
             }
-            Phase::Settling => {
-                if self.roster.tally().short_of(self.goal_phase()) == 0 {
-                    self.decide(now);
-                }
+            Phase::Settling if self.roster.tally().short_of(self.goal_phase()) == 0 => {
+                self.decide(now);
             }
             Phase::Activating => self.consider_activated(now),
             _ => {}
