@@ -8,7 +8,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -47,9 +47,12 @@ pub struct Ending {
 }
 
 /// A command that dies with the thread that starts it; `program` is looked up in PATH.
+///
+/// In a process group of its own: Ctrl-C at a terminal reaches the harness alone, which then ends
+/// its children in its own order.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL"]).arg(program);
+    command.args(["--pdeathsig", "KILL"]).arg(program).process_group(0);
     command
 }
 
