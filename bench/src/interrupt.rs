@@ -26,7 +26,8 @@ const REMOVAL_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, Default)]
 pub struct Interrupted(Arc<AtomicBool>);
 
-/// What must be gone at the end: processes by their id, and one directory. Clones are the same.
+/// What must be gone at the end: processes by their id, one directory, changed settings of the
+/// kernel. Clones are the same.
 #[derive(Debug, Clone, Default)]
 pub struct Leftovers(Arc<Mutex<Entries>>);
 
@@ -34,6 +35,8 @@ pub struct Leftovers(Arc<Mutex<Entries>>);
 struct Entries {
     pids: Vec<Pid>,
     directory: Option<PathBuf>,
+    /// Settings below /proc/sys and what they were.
+    settings: Vec<(PathBuf, String)>,
 }
 
 impl Interrupted {
@@ -75,12 +78,33 @@ impl Leftovers {
         self.lock().pids.retain(|entered| *entered != pid);
     }
 
-    /// Kills and removes what is entered; a second caller waits until the first has done so.
+    /// Writes `value` to a setting of the kernel, a file below /proc/sys; what it was is written back
+    /// at the end.
+    ///
+    /// # Errors
+    /// Names the file.
+    pub fn change(&self, setting: &Path, value: &str) -> io::Result<()> {
+        let named = |error: io::Error| {
+            io::Error::new(error.kind(), format!("cannot change {}: {error}", setting.display()))
+        };
+        let mut entries = self.lock();
+        let before = fs::read_to_string(setting).map_err(named)?;
+        fs::write(setting, value).map_err(named)?;
+        entries.settings.push((setting.to_owned(), before));
+        Ok(())
+    }
+
+    /// Kills, removes and writes back what is entered; a second caller waits until the first has
+    /// done so.
     ///
     /// # Errors
     /// When the directory cannot be removed: one line that names it.
     pub fn remove(&self) -> io::Result<()> {
         let mut entries = self.lock();
+        for (setting, before) in entries.settings.drain(..).rev() {
+            // Whoever could write it before can write it now.
+            let _ = fs::write(setting, before.trim());
+        }
         for pid in entries.pids.drain(..) {
             // It may have ended by itself; it was not waited for, so the id is still its own.
             let _ = kill_process(pid, Signal::KILL);
@@ -193,6 +217,21 @@ mod tests {
                      32 24 7:1 / /tmp/xy/mounted ro - ext2 /dev/loop1 ro\n";
         let found = mounts_below(table, Path::new("/tmp/x"));
         assert_eq!(found, [Path::new("/tmp/x/host-1/@probe/mounted")]);
+    }
+
+    #[test]
+    fn changed_settings_are_written_back_first_value_last() {
+        let directory = tempfile::tempdir().unwrap();
+        let setting = directory.path().join("rmem_max");
+        fs::write(&setting, "212992\n").unwrap();
+        let leftovers = Leftovers::default();
+        leftovers.change(&setting, "1").unwrap();
+        leftovers.change(&setting, "2").unwrap();
+        assert_eq!(fs::read_to_string(&setting).unwrap(), "2");
+        leftovers.remove().unwrap();
+        assert_eq!(fs::read_to_string(&setting).unwrap(), "212992");
+        let error = leftovers.change(Path::new("/no/such/setting"), "1").unwrap_err();
+        assert!(error.to_string().contains("/no/such/setting"), "{error}");
     }
 
     #[test]

@@ -1,12 +1,25 @@
 //! What shows fanfare and what measures it: never linked into the product, never a test.
 //!
 //! * [`demo`]: one release to a handful of hosts on this machine, with loss;
-//! * [`compare`]: the speed of fanfare beside that of its peers, in network namespaces (root);
-//! * [`interrupt`]: what Ctrl-C means to both: everything begun is ended and removed.
+//! * [`compare`]: fanfare beside its peers, cell by cell of hosts and loss (root);
+//! * [`arena`], [`cell`], [`contestant`], [`fanfare`], [`race`]: where, under what circumstances and
+//!   who runs, and one run;
+//! * [`meter`], [`statistics`]: what a run costs; [`machine`], [`conditions`]: on what;
+//! * [`interrupt`], [`program`]: what Ctrl-C means to all: everything begun is ended and removed.
 //!
 //! Rules of measuring are in `README.md` beside this crate.
 
+pub mod arena;
+pub mod cell;
 mod columns;
 pub mod compare;
+pub mod conditions;
+pub mod contestant;
 pub mod demo;
+pub mod fanfare;
 pub mod interrupt;
+pub mod machine;
+pub mod meter;
+pub mod program;
+pub mod race;
+pub mod statistics;

@@ -3,6 +3,7 @@
 //! One file for each thing that must hold; `harness` shows that the lab itself does what the
 //! others rely on. A lab that measures time or fills both cores runs alone.
 
+mod bench;
 mod bulk;
 mod delivery;
 mod harness;

@@ -72,8 +72,8 @@ impl Drop for MemoryWatch {
 }
 
 impl Peak {
-    /// One look; `None` when the process is gone.
-    fn look(&mut self, pid: u32) -> Option<()> {
+    /// One look at process `pid`; `None` when it is gone.
+    pub fn look(&mut self, pid: u32) -> Option<()> {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
         let anonymous_bytes = kib_of(&status, "RssAnon:")?;
         let socket_bytes = ["udp", "udp6"]

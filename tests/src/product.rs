@@ -93,6 +93,14 @@ pub fn fanhost() -> PathBuf {
     built("fanhost")
 }
 
+/// A program of `bench`, which measures the other two.
+///
+/// # Panics
+/// As [`fanfare`].
+pub fn bench(program: &str) -> PathBuf {
+    built(program)
+}
+
 /// Runs `fanfare` with `arguments` on this machine, outside every lab.
 pub fn run_fanfare(arguments: &[&str], logs: &Path) -> Ending {
     let name = format!("fanfare-{}", arguments.first().unwrap_or(&"bare"));

@@ -1,6 +1,7 @@
 //! The raw ceiling: what our own sockets carry here when nothing is coded, hashed or written.
 //!
-//! One thread sends trains of sixteen to a group as fast as it can, one thread per host receives.
+//! One thread sends trains of our own length to a group as fast as it can, one thread per host
+//! receives.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,17 +11,16 @@ use std::time::Duration;
 
 use ::tests::lab::{INTERFACE, Node};
 use common::clock::Clock;
-use common::limits::{SYMBOL_BYTES_DEFAULT, SYMBOL_FRAMING_BYTES};
+use common::limits::{SYMBOL_BYTES_DEFAULT, SYMBOL_FRAMING_BYTES, TRAIN_SYMBOLS_MAX};
 use common::net::{
     Family, Link, LinkOptions, Network, RecvBatch, SystemNetwork, find_interface, wait,
 };
 use common::time::Timestamp;
 use common::units::Bitrate;
 
-use super::arena::Arena;
+use crate::arena::Arena;
 
-const TIME: Duration = Duration::from_secs(3);
-const TRAIN: usize = 16;
+const TIME: Duration = Duration::from_secs(2);
 /// Headers of UDP and IPv6, which a datagram's length does not contain.
 const UDP_IP_BYTES: usize = 48;
 /// Receivers look so often whether the time is over.
@@ -80,7 +80,7 @@ fn open(group: Option<SocketAddr>) -> io::Result<Box<dyn Link>> {
 
 fn flood(link: &mut dyn Link, group: SocketAddr) -> io::Result<u64> {
     let datagram = usize::from(SYMBOL_BYTES_DEFAULT) + SYMBOL_FRAMING_BYTES - UDP_IP_BYTES;
-    let train = vec![0x55; TRAIN * datagram];
+    let train = vec![0x55; TRAIN_SYMBOLS_MAX * datagram];
     let clock = Clock::start();
     while clock.now() < Timestamp::ZERO + TIME {
         link.send(group, &train, datagram)?;

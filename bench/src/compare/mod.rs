@@ -1,141 +1,79 @@
 //! The comparison: fanfare beside UFTP and udpcast, on the same machines, in the same hour.
 //!
-//! Five alternating runs, medians, the clock from the sender's start to the last host staged and
-//! checked; every contestant with the settings that were fastest when tried. The rules are in
-//! `README.md`. Needs root, for the network namespaces.
+//! Cell by cell of a matrix (hosts, loss): five alternating runs, medians, the clock from the
+//! sender's start to the last host staged and checked; every contestant with the settings that were
+//! fastest when tried. The rules are in `README.md`. Needs root, for the network namespaces.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it is a program for people")]
 
-mod arena;
+mod args;
 mod ceiling;
-mod contestant;
-mod fanfare;
-mod peers;
-mod race;
-mod standings;
+mod contest;
+mod plot;
+mod remembered;
+mod report;
+mod table;
+mod trial;
+mod udpcast;
+mod uftp;
 
+use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, ensure};
-use clap::{Parser, ValueEnum};
+use anyhow::Context;
+use clap::Parser;
 use common::units::ByteSize;
 
-use self::arena::Arena;
-use self::contestant::{Contestant, Setting};
-use self::fanfare::Fanfare;
-use self::peers::{Udpcast, Uftp};
-use self::standings::Standing;
-use crate::interrupt::{INTERRUPTED, Interrupted, Leftovers, on_signals};
+use self::args::{Args, Name};
+use self::contest::Contest;
+use self::remembered::Remembered;
+use self::report::{CellReport, Report};
+use self::udpcast::Udpcast;
+use self::uftp::Uftp;
+use crate::conditions::Conditions;
+use crate::contestant::{Contestant, Setting};
+use crate::fanfare::Fanfare;
+use crate::interrupt::{Interrupted, Leftovers};
+use crate::machine;
+use crate::program;
+use crate::race::{Failure, Run};
 
 /// Below this the peers, which cannot go beyond net.core.rmem_max, lose more than they need to.
 const RMEM_MAX_FAIR: u64 = 4 << 20;
 
-/// Sends one incompressible file to many hosts with fanfare, UFTP and udpcast, and compares
-#[derive(Debug, Parser)]
-#[command(name = "compare", args_override_self = true)]
-pub struct Args {
-    /// Hosts, each in a network namespace of its own
-    #[arg(long, value_name = "N", default_value_t = 8)]
-    #[arg(value_parser = clap::value_parser!(u16).range(1..=200))]
-    hosts: u16,
-
-    /// Length of the file in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 256)]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..=8192))]
-    megabytes: u64,
-
-    /// Percent of all datagrams lost at every machine, in steps of 0.1; a lost train counts as one
-    #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
-    loss: f64,
-
-    /// Runs of each contestant, alternating; the median counts
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    #[arg(value_parser = clap::value_parser!(u16).range(1..=99))]
-    runs: u16,
-
-    /// Who takes part
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    #[arg(default_value = "fanfare,uftp,udpcast,ceiling")]
-    contestants: Vec<Name>,
-
-    /// Settings tried for each contestant before the runs; 1 takes the first without trying
-    #[arg(long, value_name = "N", default_value_t = 9)]
-    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
-    tries: u16,
-
-    /// Arguments of fanfare send instead of trying some, such as "--rate 1Gbit"
-    #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
-    fanfare: Option<String>,
-}
-
-/// A contestant, or the raw ceiling beside them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Name {
-    Fanfare,
-    Uftp,
-    Udpcast,
-    Ceiling,
-}
-
 /// Compares; what is wrong goes to standard error.
 pub fn main() -> ExitCode {
     let args = Args::parse();
-    let leftovers = Leftovers::default();
-    let compared =
-        on_signals(&leftovers, || {}).context("cannot wait for signals").and_then(|interrupted| {
-            match compare(&args, &leftovers, &interrupted) {
-                Err(_) if interrupted.is_raised() => Ok(false),
-                compared => compared.map(|()| true),
-            }
-        });
-    match compared {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => {
-            eprintln!("compare: interrupted; the namespaces are gone");
-            ExitCode::from(INTERRUPTED)
-        }
-        Err(error) => {
-            eprintln!("compare: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    program::run("compare", |leftovers, interrupted| compare(&args, leftovers, interrupted))
 }
 
 fn compare(args: &Args, leftovers: &Leftovers, interrupted: &Interrupted) -> anyhow::Result<()> {
-    ensure!(rustix::process::geteuid().is_root(), "network namespaces need root");
-    ensure!((0.0..=50.0).contains(&args.loss), "--loss is 0 to 50 percent, not {}", args.loss);
+    program::ensure_root()?;
+    let cells = args.cells()?;
     let mut contestants = contestants(args)?;
-    contestants.retain(|contestant| is_complete(&**contestant));
-    tell_conditions(args);
-    let loss_per_mille = (args.loss * 10.0).round() as u32;
-    let arena = Arena::new(args.hosts.into(), args.megabytes << 20, loss_per_mille);
-    leftovers.enter_directory(arena.lab().directory());
-    if args.contestants.contains(&Name::Ceiling) {
-        let ceiling = ceiling::measure(&arena)?;
-        println!(
-            "raw ceiling, trains of 16: {} sent, {} received by a host\n",
-            ceiling.sent, ceiling.received
-        );
+    contestants.retain(|contestant| program::is_complete("compare", &**contestant));
+    let usual = Remembered::usual_path()?;
+    let path = args.settings.as_ref().unwrap_or(&usual);
+    let mut best = Remembered::load(path)?;
+    let known = args.settings.is_some().then(|| best.clone());
+    if let Some(ByteSize(bytes)) = args.rmem {
+        leftovers.change(Path::new(machine::RMEM_MAX), &bytes.to_string())?;
     }
-    let mut standings = Vec::new();
-    for contestant in &contestants {
-        contestant.prepare(&arena)?;
-        let setting = best_setting(&arena, &**contestant, args, interrupted)?;
-        standings.push(Standing::new(&**contestant, setting));
-    }
-    for nth in 1..=args.runs {
-        for standing in &mut standings {
-            interrupted.check()?;
-            let run = race::run(&arena, standing.contestant, &standing.setting, interrupted);
-            standing.add(nth, run);
+    tell_conditions(args, &Conditions::now());
+    let contest = Contest { args, contestants: &contestants, leftovers, interrupted };
+    let mut report = Report::default();
+    for cell in &cells {
+        println!("\n{cell}");
+        let held = contest.hold(cell, known.as_ref(), &mut best)?;
+        best.save(path)?;
+        if let Some(directory) = &args.write {
+            write(directory, &held)?;
         }
+        report.put(held);
     }
-    for standing in &mut standings {
-        interrupted.check()?;
-        standing.peaks =
-            race::watch(&arena, standing.contestant, &standing.setting, interrupted).ok();
+    for kind in report.kinds() {
+        println!("\n{}", table::tables(kind));
     }
-    println!("\n{}", standings::table(&standings, arena.bytes()));
     Ok(())
 }
 
@@ -152,89 +90,89 @@ fn contestants(args: &Args) -> anyhow::Result<Vec<Box<dyn Contestant>>> {
     Ok(all)
 }
 
-/// Whether its programs are there; says which are not.
-fn is_complete(contestant: &dyn Contestant) -> bool {
-    let (programs, remedy) = contestant.needs();
-    let missing: Vec<String> = programs
-        .iter()
-        .filter(|program| !exists(program))
-        .map(|program| program.display().to_string())
-        .collect();
-    if !missing.is_empty() {
-        let (name, missing) = (contestant.name(), missing.join(" and "));
-        eprintln!("compare: without {name}: {missing} missing ({remedy})");
-    }
-    missing.is_empty()
-}
-
-fn exists(program: &Path) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    program.is_file()
-        || program.is_relative()
-            && std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
-}
-
-fn tell_conditions(args: &Args) {
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    println!(
-        "{} MiB of noise to {} hosts, {} % loss, {} runs each, alternating; {cores} cores",
-        args.megabytes, args.hosts, args.loss, args.runs
-    );
-    let text = std::fs::read_to_string("/proc/sys/net/core/rmem_max").unwrap_or_default();
-    let rmem_max: u64 = text.trim().parse().unwrap_or(0);
-    println!("receive buffers of the peers: {} (net.core.rmem_max)", ByteSize(rmem_max));
+fn tell_conditions(args: &Args, conditions: &Conditions) {
+    println!("{conditions}; {} runs, alternating", args.runs);
+    let rmem_max = conditions.rmem_max_bytes;
+    println!("receive buffers of the peers: {} (--rmem)", ByteSize(rmem_max));
     if rmem_max < RMEM_MAX_FAIR {
-        eprintln!("compare: unfair to the peers: sysctl -w net.core.rmem_max={RMEM_MAX_FAIR}");
+        eprintln!("compare: unfair to the peers: use --rmem {}", ByteSize(RMEM_MAX_FAIR));
     }
+    program::warn_of_load("compare", conditions);
 }
 
-/// The fastest of the settings, each tried once; one that cannot win is not tried.
-fn best_setting(
-    arena: &Arena,
-    contestant: &dyn Contestant,
-    args: &Args,
-    interrupted: &Interrupted,
-) -> anyhow::Result<Setting> {
-    let mut settings = contestant.settings();
-    if let Some(arguments) = args.fanfare.as_ref().filter(|_| contestant.name() == "fanfare") {
-        settings = vec![Setting::new(arguments, None)];
+/// Enters a cell into the files of `directory`: all figures, and a table and a plot of each kind.
+fn write(directory: &Path, held: &CellReport) -> anyhow::Result<()> {
+    let failed = || format!("cannot write to {}", directory.display());
+    fs::create_dir_all(directory).with_context(failed)?;
+    let figures = directory.join("compare.json");
+    let mut report = Report::load(&figures)?;
+    report.put(held.clone());
+    report.save(&figures)?;
+    for kind in report.kinds() {
+        let cell = &kind[0].cell;
+        let title = format!("Goodput and bytes on the wire{}", cell.kind_words());
+        let place = |extension: &str| directory.join(format!("{}.{extension}", cell.kind()));
+        program::write_file(&place("md"), &table::tables(kind))?;
+        program::write_file(&place("svg"), &plot::svg(kind, &title))?;
     }
-    settings.truncate(args.tries.into());
-    let mut best: Option<(f64, &Setting)> = None;
-    for setting in settings.iter().filter(|_| settings.len() > 1) {
-        interrupted.check()?;
-        if best.is_some_and(|(seconds, _)| setting.seconds_min(arena.bytes()) >= seconds) {
-            continue;
-        }
-        let run = race::run(arena, contestant, setting, interrupted);
-        standings::tell_run("trying", contestant.name(), setting, &run);
-        if let Ok(run) = run
-            && best.is_none_or(|(seconds, _)| run.seconds < seconds)
-        {
-            best = Some((run.seconds, setting));
+    Ok(())
+}
+
+/// Tells one run in one line.
+fn tell(what: &str, name: &str, setting: &Setting, run: &Result<Run, Failure>) {
+    match run {
+        Ok(run) => println!("{what}  {name:<8} {:7.2} s  {setting}", run.time.as_secs_f64()),
+        Err(failure) => {
+            let word = if matches!(failure, Failure::Late(_)) { "late" } else { "failed" };
+            println!("{what}  {name:<8} {word:>9}  {setting}: {failure}");
         }
     }
-    let best = best.map_or_else(|| settings.first(), |(_, setting)| Some(setting));
-    best.cloned().with_context(|| format!("{} has no setting", contestant.name()))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::report::tests::cell_report;
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
-    fn the_command_line_is_consistent_and_has_the_rules_as_defaults() {
-        Args::command().debug_assert();
-        let args = Args::parse_from(["compare"]);
-        assert_eq!((args.hosts, args.megabytes, args.runs), (8, 256, 5));
-        assert_eq!(args.contestants.len(), 4);
+    fn every_contestant_has_settings_for_every_cell_and_none_faster_than_its_link() {
+        let args = Args::parse_from(["compare", "--offload", "on,off"]);
+        let limited = Args::parse_from(["compare", "--rate-limit", "120Mbit"]);
+        let contestants = contestants(&args).unwrap();
+        assert_eq!(contestants.len(), 3);
+        for cell in [args.cells().unwrap(), limited.cells().unwrap()].concat() {
+            for contestant in &contestants {
+                let settings = contestant.settings(&cell);
+                let name = contestant.name();
+                assert!(!settings.is_empty(), "{name}, {cell}");
+                for (nth, setting) in settings.iter().enumerate() {
+                    assert!(!settings[..nth].contains(setting), "{name}, {cell}: {setting} twice");
+                    assert!(
+                        cell.rate_limit.is_none_or(|limit| {
+                            setting.rate_max.is_none_or(|rate| rate <= limit)
+                        })
+                    );
+                }
+            }
+        }
     }
 
     #[test]
-    fn a_missing_program_is_noticed() {
-        assert!(exists(Path::new("sh")));
-        assert!(!exists(Path::new("no-such-program-anywhere")));
-        assert!(!exists(Path::new("/no/such/program")));
+    fn every_kind_of_cell_has_its_table_and_plot_beside_the_figures() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().join("docs").join("performance");
+        write(&place, &cell_report(0)).unwrap();
+        let mut other = cell_report(50);
+        other.cell.has_offload = false;
+        write(&place, &other).unwrap();
+        let mut names: Vec<String> = fs::read_dir(&place)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        let kinds = ["compare-singly.md", "compare-singly.svg", "compare.json", "compare.md"];
+        assert_eq!(names, [&kinds[..], &["compare.svg"]].concat());
+        let table = fs::read_to_string(place.join("compare.md")).unwrap();
+        assert!(table.contains("| fanfare") && !table.contains("5 % loss"), "{table}");
     }
 }

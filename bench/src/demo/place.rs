@@ -11,6 +11,8 @@ use common::net::{
 };
 use rustix::fs::{statfs, statvfs};
 
+use crate::machine::available_bytes;
+
 /// Loopback delivers within microseconds; a busy machine may take longer to wake us.
 const PATIENCE: Duration = Duration::from_secs(2);
 const PROBE: &[u8] = b"fanfare demo: does multicast work here?";
@@ -37,15 +39,7 @@ pub fn parent_directory() -> PathBuf {
 fn has_room(memory: &Path) -> bool {
     let is_tmpfs = statfs(memory).is_ok_and(|facts| u64::try_from(facts.f_type) == Ok(TMPFS_MAGIC));
     let free = statvfs(memory).map_or(0, |facts| facts.f_bavail * facts.f_frsize);
-    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    is_tmpfs && free.min(available_bytes(&meminfo)) >= FREE_BYTES_MIN
-}
-
-/// The memory that `meminfo`, as /proc/meminfo shows it, calls available.
-fn available_bytes(meminfo: &str) -> u64 {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    kib.map_or(0, |kib| kib * 1024)
+    is_tmpfs && free.min(available_bytes()) >= FREE_BYTES_MIN
 }
 
 /// The control group of the demo with this process id: no two that run at a time share one.
@@ -118,8 +112,6 @@ mod tests {
 
     #[test]
     fn memory_is_taken_only_where_it_is_plenty() {
-        assert_eq!(available_bytes("MemFree: 1 kB\nMemAvailable:    2048 kB\n"), 2 << 20);
-        assert_eq!(available_bytes(""), 0);
         assert!(!has_room(Path::new("/proc")), "it is no tmpfs");
         assert!(!has_room(Path::new("/no/such/place")));
     }

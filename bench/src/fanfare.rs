@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use ::tests::lab::{Family, Host, INTERFACE, Node};
 use ::tests::process::Running;
-use anyhow::{Context, ensure};
+use anyhow::ensure;
+use common::units::Bitrate;
 
-use super::arena::Arena;
-use super::contestant::{Contestant, Setting, only_file};
+use crate::arena::Arena;
+use crate::cell::Cell;
+use crate::contestant::{Contestant, Setting, only_file, rates};
+use crate::program;
 
 const APP: &str = "shop";
 /// Packing 1 GiB of noise takes a few seconds.
@@ -26,9 +29,22 @@ impl Fanfare {
     /// # Errors
     /// When this program does not know its own place.
     pub fn beside_us() -> anyhow::Result<Self> {
-        let program = std::env::current_exe().context("cannot find this program's own path")?;
-        let directory = program.parent().context("a program lies in a directory")?;
-        Ok(Self { directory: directory.to_owned() })
+        Ok(Self { directory: program::directory()? })
+    }
+
+    /// Packs the arena's file. A bundle is packed once and sent many times: packing is not part of
+    /// a run.
+    ///
+    /// # Errors
+    /// What `fanfare pack` said.
+    pub fn pack(&self, arena: &Arena) -> anyhow::Result<()> {
+        let mut command = arena.lab().sender().command(self.directory.join("fanfare"));
+        command.arg("pack").arg(arena.source());
+        command.args(["--app", APP, "--release", "1", "--image", "raw", "-o"]);
+        command.arg(Self::bundle(arena));
+        let ending = Running::start("pack", &mut command, &arena.lab().logs()).wait(PACK_PATIENCE);
+        ensure!(ending.code == Some(0), "fanfare pack failed: {}", ending.stderr.trim());
+        Ok(())
     }
 
     fn bundle(arena: &Arena) -> PathBuf {
@@ -43,25 +59,20 @@ impl Contestant for Fanfare {
 
     fn needs(&self) -> (Vec<PathBuf>, &'static str) {
         let program = |name: &str| self.directory.join(name);
-        (vec![program("fanfare"), program("fanhost")], "cargo build --release --bins")
+        (vec![program("fanfare"), program("fanhost")], "cargo build --release --workspace --bins")
     }
 
-    fn settings(&self) -> Vec<Setting> {
-        let rate = |megabits: u64| Setting::new(&format!("--rate {megabits}Mbit"), Some(megabits));
-        let mut settings = vec![Setting::new("", None)];
-        settings.extend([3000, 2000, 1500, 1200, 1000, 800, 600].map(rate));
-        settings
+    fn settings(&self, cell: &Cell) -> Vec<Setting> {
+        let rate = |megabits: u64| {
+            let rate = Bitrate::from_megabits(megabits);
+            Setting::new(&format!("--rate {megabits}Mbit"), Some(rate))
+        };
+        let rates = rates(cell, &[3000, 5000, 2000, 1500, 1000, 700, 500]).into_iter().map(rate);
+        [Setting::new("", None)].into_iter().chain(rates).collect()
     }
 
-    /// A bundle is packed once and sent many times: packing is not part of a run.
     fn prepare(&self, arena: &Arena) -> anyhow::Result<()> {
-        let mut command = arena.lab().sender().command(self.directory.join("fanfare"));
-        command.arg("pack").arg(arena.source());
-        command.args(["--app", APP, "--release", "1", "--image", "raw", "-o"]);
-        command.arg(Self::bundle(arena));
-        let ending = Running::start("pack", &mut command, &arena.lab().logs()).wait(PACK_PATIENCE);
-        ensure!(ending.code == Some(0), "fanfare pack failed: {}", ending.stderr.trim());
-        Ok(())
+        self.pack(arena)
     }
 
     fn host_command(&self, host: &Host) -> Command {
@@ -80,7 +91,7 @@ impl Contestant for Fanfare {
         command.arg("send").arg(Self::bundle(arena));
         command.args(["--insecure", "--json", "--progress", "none", "--interface", INTERFACE]);
         // The peers switch nothing: neither does this.
-        command.args(["--activate", "hold", "--expect", &arena.hosts().to_string()]);
+        command.args(["--activate", "hold", "--expect", &arena.cell().hosts.to_string()]);
         command.args(&setting.arguments);
         command
     }

@@ -5,10 +5,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use ::tests::lab::{Host, Node};
+use common::units::Bitrate;
 
-use super::arena::Arena;
+use crate::arena::Arena;
+use crate::cell::Cell;
 
 /// A way to bring a file to many hosts.
 pub trait Contestant: Sync {
@@ -18,8 +21,8 @@ pub trait Contestant: Sync {
     /// Programs that it needs, and what installs them.
     fn needs(&self) -> (Vec<PathBuf>, &'static str);
 
-    /// Settings of the sender that are worth trying, the likely best first.
-    fn settings(&self) -> Vec<Setting>;
+    /// Settings of the sender that are worth trying in `cell`, the likely best first.
+    fn settings(&self, cell: &Cell) -> Vec<Setting>;
 
     /// What comes before all clocks: for example packing.
     ///
@@ -58,21 +61,30 @@ pub trait Contestant: Sync {
 pub struct Setting {
     /// As they are given.
     pub arguments: Vec<String>,
-    /// A rate in Mbit/s that the setting cannot exceed, where it has one.
-    pub megabits_max: Option<u64>,
+    /// A rate that the setting cannot exceed, where it has one.
+    pub rate_max: Option<Bitrate>,
 }
 
 impl Setting {
-    /// `arguments`, separated by blanks, that limit the rate to `megabits_max`.
-    pub fn new(arguments: &str, megabits_max: Option<u64>) -> Self {
+    /// `arguments`, separated by blanks, that limit the rate to `rate_max`.
+    pub fn new(arguments: &str, rate_max: Option<Bitrate>) -> Self {
         let arguments = arguments.split_whitespace().map(str::to_owned).collect();
-        Self { arguments, megabits_max }
+        Self { arguments, rate_max }
     }
 
-    /// Seconds below which it cannot bring `bytes` anywhere.
-    pub fn seconds_min(&self, bytes: u64) -> f64 {
-        self.megabits_max.map_or(0.0, |megabits| bytes as f64 * 8.0 / (megabits as f64 * 1e6))
+    /// Whether it is too slow to bring `bytes` anywhere within `time`.
+    pub fn exceeds(&self, time: Duration, bytes: u64) -> bool {
+        self.rate_max.is_some_and(|rate| rate.time_for(bytes) >= time)
     }
+}
+
+/// Rates worth trying in `cell`, in Mbit/s: those of `megabits` that its link carries, and before
+/// them nearly all of it where it is limited.
+pub fn rates(cell: &Cell, megabits: &[u64]) -> Vec<u64> {
+    let Some(limit) = cell.rate_limit else { return megabits.to_vec() };
+    let limit = limit.as_bits() / 1_000_000;
+    let nearly_all = [limit * 95 / 100, limit].into_iter().filter(|megabits| *megabits > 0);
+    nearly_all.chain(megabits.iter().copied().filter(|megabits| *megabits < limit)).collect()
 }
 
 impl std::fmt::Display for Setting {
@@ -95,11 +107,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rate_limit_bounds_the_time_from_below() {
-        let setting = Setting::new("-R 100000", Some(100));
+    fn a_rate_bounds_the_time_from_below() {
+        let setting = Setting::new("-R 100000", Some(Bitrate::from_megabits(100)));
         assert_eq!(setting.arguments, ["-R", "100000"]);
-        assert_eq!(setting.seconds_min(125_000_000), 10.0);
-        assert_eq!(Setting::new("", None).seconds_min(1), 0.0);
+        assert!(setting.exceeds(Duration::from_secs(10), 125_000_000));
+        assert!(!setting.exceeds(Duration::from_secs(11), 125_000_000));
+        assert!(!Setting::new("", None).exceeds(Duration::ZERO, 1));
         assert_eq!(Setting::new("", None).to_string(), "(none)");
+    }
+
+    #[test]
+    fn no_rate_is_tried_that_the_link_does_not_carry() {
+        let mut cell = Cell {
+            hosts: 1,
+            file_bytes: 1,
+            loss_per_mille: 0,
+            has_offload: true,
+            rate_limit: None,
+        };
+        assert_eq!(rates(&cell, &[3000, 900, 100]), [3000, 900, 100]);
+        cell.rate_limit = Some(Bitrate::from_megabits(1000));
+        assert_eq!(rates(&cell, &[3000, 900, 100]), [950, 1000, 900, 100]);
     }
 }

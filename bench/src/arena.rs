@@ -12,48 +12,69 @@ use std::thread;
 use ::tests::fixture::make_noise;
 use ::tests::lab::{Family, INTERFACE, Lab, Loss, Node, Shape};
 use ::tests::tree::digest_of_file;
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use common::digest::Digest;
+use common::units::ByteSize;
+
+use crate::cell::Cell;
+use crate::machine;
 
 /// Name of the file that is sent.
 pub const FILE: &str = "image";
 /// Room beside the files themselves.
 const SPARE_BYTES: u64 = 256 << 20;
 
+/// What a host's process takes beside a small file, and at most: its budget of symbols and fragments
+/// and its socket's buffer.
+const HOST_BYTES_MIN: u64 = 8 << 20;
+const HOST_BYTES_MAX: u64 = 160 << 20;
+/// Packets that wait at the sender's interface where it is not limited: as Linux has it for queues
+/// of its own; they never wait long here.
+const QUEUE_PACKETS: u32 = 1000;
+
 /// The machines and the file.
 pub struct Arena {
     lab: Lab,
-    bytes: u64,
+    cell: Cell,
     digest: Digest,
     desk: PathBuf,
 }
 
 impl Arena {
-    /// Builds it: `hosts` hosts, a file of `bytes`, `loss_per_mille` lost at every machine.
+    /// Builds what `cell` says.
     ///
-    /// Trains stay whole on their way: a lost datagram may be a lost train.
+    /// # Errors
+    /// When the machine has too little memory for it.
     ///
     /// # Panics
-    /// When the machine cannot stage it.
-    pub fn new(hosts: usize, bytes: u64, loss_per_mille: u32) -> Self {
-        let lab = Lab::new(Shape::hosts(hosts).alone());
+    /// When the machine cannot stage it otherwise.
+    pub fn new(cell: &Cell) -> anyhow::Result<Self> {
+        let (needed, available) = (bytes_needed(cell), machine::available_bytes());
+        ensure!(
+            needed <= available,
+            "{cell} takes {} of memory, and {} are available: try fewer hosts or less",
+            ByteSize(needed),
+            ByteSize(available)
+        );
+        let lab = Lab::new(Shape::hosts(cell.hosts).alone());
         let desk = lab.directory().join("desk");
         fs::create_dir_all(&desk).expect("the lab's directory is ours");
-        let room = 2 * bytes + SPARE_BYTES;
+        let room = 2 * cell.file_bytes + SPARE_BYTES;
         let mount = format!("-t tmpfs -o size={room} arena {}", desk.display());
         lab.sender().tool("mount", &mount);
         lab.hosts().iter().for_each(|host| host.put_store_on_tmpfs(room));
         let machines = lab.hosts().iter().map(|host| host.node()).chain([lab.sender()]);
         for machine in machines {
             adapt(machine);
-            if loss_per_mille > 0 {
-                machine.lose(Loss::per_mille(loss_per_mille));
+            if cell.loss_per_mille > 0 {
+                machine.lose(Loss::per_mille(cell.loss_per_mille));
             }
         }
+        give_queue(lab.sender(), cell);
         let source = lab.sender().view(&desk.join(FILE));
-        make_noise(&source, "arena", bytes);
+        make_noise(&source, "arena", cell.file_bytes);
         let digest = digest_of_file(&source).expect("it was just written");
-        Self { lab, bytes, digest, desk }
+        Ok(Self { lab, cell: cell.clone(), digest, desk })
     }
 
     /// The lab underneath.
@@ -61,9 +82,9 @@ impl Arena {
         &self.lab
     }
 
-    /// Length of the file.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
+    /// What it was built from.
+    pub fn cell(&self) -> &Cell {
+        &self.cell
     }
 
     /// The file, as the sender sees it.
@@ -74,11 +95,6 @@ impl Arena {
     /// A directory of the sender's, in memory.
     pub fn desk(&self) -> &Path {
         &self.desk
-    }
-
-    /// Number of hosts.
-    pub fn hosts(&self) -> usize {
-        self.lab.hosts().len()
     }
 
     /// Empties every store.
@@ -131,10 +147,52 @@ impl Arena {
     }
 }
 
+/// Memory that a run in `cell` takes at most: the file and its bundle, a copy on every host, and
+/// what each host's process holds of it.
+fn bytes_needed(cell: &Cell) -> u64 {
+    let process = (HOST_BYTES_MIN + 2 * cell.file_bytes).min(HOST_BYTES_MAX);
+    2 * cell.file_bytes + cell.hosts as u64 * (cell.file_bytes + process)
+}
+
 /// What the peers need: a broadcast address, and a route for groups that they send to.
 fn adapt(machine: &Node) {
     let address = machine.address(Family::V4);
     machine.ip(&format!("-4 addr flush dev {INTERFACE}"));
     machine.ip(&format!("addr add {address}/15 broadcast + dev {INTERFACE}"));
     machine.ip(&format!("route add 224.0.0.0/4 dev {INTERFACE}"));
+}
+
+/// The sender's interface: a queue that counts what leaves, as fast as the cell says.
+fn give_queue(sender: &Node, cell: &Cell) {
+    match cell.rate_limit {
+        Some(rate) => sender.shape(rate),
+        None => {
+            let queue = format!("pfifo limit {QUEUE_PACKETS}");
+            sender.tool("tc", &format!("qdisc replace dev {INTERFACE} root {queue}"));
+        }
+    }
+    if !cell.has_offload {
+        sender.split_trains();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn needed(hosts: usize, file_bytes: u64) -> u64 {
+        let (loss_per_mille, has_offload, rate_limit) = (0, true, None);
+        bytes_needed(&Cell { hosts, file_bytes, loss_per_mille, has_offload, rate_limit })
+    }
+
+    #[test]
+    fn memory_follows_hosts_and_file_and_is_asked_for_first() {
+        assert_eq!(needed(1, 1 << 30), (3 << 30) + HOST_BYTES_MAX);
+        assert_eq!(needed(200, 16 << 20), (32 << 20) + 200 * (56 << 20));
+        let (loss_per_mille, has_offload, rate_limit) = (0, true, None);
+        let hosts = 1_000_000;
+        let cell = Cell { hosts, file_bytes: 1 << 30, loss_per_mille, has_offload, rate_limit };
+        let error = Arena::new(&cell).err().unwrap().to_string();
+        assert!(error.contains("1000000 hosts") && error.contains("of memory"), "{error}");
+    }
 }
