@@ -60,7 +60,7 @@ pub struct Args {
 
     /// Who takes part
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    #[arg(default_value = "fanfare,uftp,udpcast,ceiling")]
+    #[arg(default_value = "fanfare,uftp,udpcast,norm,ceiling")]
     pub contestants: Vec<Name>,
 
     /// Settings tried for each contestant before the runs; 1 takes the first without trying
@@ -95,6 +95,8 @@ pub enum Name {
     Uftp,
     /// udpcast.
     Udpcast,
+    /// NORM, by a small program on libnorm.
+    Norm,
     /// Our sockets alone.
     Ceiling,
 }

@@ -8,6 +8,7 @@
 mod args;
 mod ceiling;
 mod contest;
+mod norm;
 mod plot;
 mod remembered;
 mod report;
@@ -26,6 +27,7 @@ use common::units::ByteSize;
 
 use self::args::{Args, Name};
 use self::contest::Contest;
+use self::norm::Norm;
 use self::remembered::Remembered;
 use self::report::{CellReport, Report};
 use self::udpcast::Udpcast;
@@ -84,6 +86,7 @@ fn contestants(args: &Args) -> anyhow::Result<Vec<Box<dyn Contestant>>> {
             Name::Fanfare => all.push(Box::new(Fanfare::beside_us()?)),
             Name::Uftp => all.push(Box::new(Uftp)),
             Name::Udpcast => all.push(Box::new(Udpcast)),
+            Name::Norm => all.push(Box::new(Norm::in_directory(&program::directory()?))),
             Name::Ceiling => {}
         }
     }
@@ -139,7 +142,7 @@ mod tests {
         let args = Args::parse_from(["compare", "--offload", "on,off"]);
         let limited = Args::parse_from(["compare", "--rate-limit", "120Mbit"]);
         let contestants = contestants(&args).unwrap();
-        assert_eq!(contestants.len(), 3);
+        assert_eq!(contestants.len(), 4);
         for cell in [args.cells().unwrap(), limited.cells().unwrap()].concat() {
             for contestant in &contestants {
                 let settings = contestant.settings(&cell);
