@@ -4,6 +4,7 @@
 //! * [`compare`]: fanfare beside its peers, cell by cell of hosts and loss (root);
 //! * [`arena`], [`cell`], [`contestant`], [`fanfare`], [`race`]: where, under what circumstances and
 //!   who runs, and one run;
+//! * [`crowd`]: hundreds of real hosts at once;
 //! * [`meter`], [`statistics`]: what a run costs; [`machine`], [`conditions`]: on what;
 //! * [`interrupt`], [`program`]: what Ctrl-C means to all: everything begun is ended and removed.
 //!
@@ -15,6 +16,7 @@ mod columns;
 pub mod compare;
 pub mod conditions;
 pub mod contestant;
+pub mod crowd;
 pub mod demo;
 pub mod fanfare;
 pub mod interrupt;

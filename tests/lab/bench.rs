@@ -105,3 +105,13 @@ fn an_interrupted_comparison_says_so_and_leaves_nothing() {
         assert_eq!(fs::read_to_string(RMEM_MAX).expect("this is Linux"), before);
     }
 }
+
+#[test]
+fn a_small_crowd_is_verified_and_leaves_nothing() {
+    let logs = tempfile::tempdir().expect("files can be made");
+    let mut crowd = start("crowd", "--hosts 5 --megabytes 4 --loss 1", logs.path());
+    let ending = crowd.wait(PATIENCE);
+    assert_eq!(ending.code, Some(0), "{}{}", ending.stdout, ending.stderr);
+    assert!(ending.stdout.contains("5 of 5 hosts"), "{}", ending.stdout);
+    expect_nothing_left(crowd.pid());
+}
