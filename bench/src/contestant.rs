@@ -52,6 +52,12 @@ pub trait Contestant: Sync {
         false
     }
 
+    /// Whether its receivers must be told to end, for they have something to write then; those of
+    /// the others are killed.
+    fn ends_cleanly(&self) -> bool {
+        false
+    }
+
     /// Where the file lies in a host's store.
     fn received(&self, store: &Path) -> Option<PathBuf>;
 }

@@ -15,12 +15,71 @@ use crate::contestant::{Contestant, Setting, only_file, rates};
 use crate::program;
 
 const APP: &str = "shop";
+/// The host that runs under a profiler: the lab's first.
+const PROFILED_HOST: &str = "h1";
 /// Packing 1 GiB of noise takes a few seconds.
 const PACK_PATIENCE: Duration = Duration::from_secs(300);
 
 /// The product.
 pub struct Fanfare {
     directory: PathBuf,
+    profiler: Option<Profiler>,
+}
+
+/// What sender and first host run under when they are profiled.
+#[derive(Debug, Clone)]
+pub struct Profiler {
+    /// The tool.
+    pub tool: Tool,
+    /// Where the profiles go.
+    pub directory: PathBuf,
+}
+
+/// A profiler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tool {
+    /// Samples by the clock.
+    Perf,
+    /// Counts simulated instructions.
+    Callgrind,
+}
+
+impl Tool {
+    /// Its program.
+    pub const fn program(self) -> &'static str {
+        match self {
+            Self::Perf => "perf",
+            Self::Callgrind => "valgrind",
+        }
+    }
+}
+
+impl Profiler {
+    /// The profile of `who`.
+    pub fn file(&self, who: &str) -> PathBuf {
+        let extension = match self.tool {
+            Tool::Perf => "perf",
+            Tool::Callgrind => "callgrind",
+        };
+        self.directory.join(format!("{who}.{extension}"))
+    }
+
+    /// A command on `node` that runs the program given to it as an argument under the tool.
+    fn command(&self, node: &Node, who: &str) -> Command {
+        let (mut command, file) = (node.command(self.tool.program()), self.file(who));
+        match self.tool {
+            Tool::Perf => {
+                // Hardware counters are not to be had in every virtual machine.
+                command.args(["record", "--quiet", "--event", "cpu-clock", "--freq", "999"]);
+                command.arg("--output").arg(file).arg("--")
+            }
+            Tool::Callgrind => {
+                let file = format!("--callgrind-out-file={}", file.display());
+                command.args(["--quiet", "--tool=callgrind", &file, "--"])
+            }
+        };
+        command
+    }
 }
 
 impl Fanfare {
@@ -29,7 +88,12 @@ impl Fanfare {
     /// # Errors
     /// When this program does not know its own place.
     pub fn beside_us() -> anyhow::Result<Self> {
-        Ok(Self { directory: program::directory()? })
+        Ok(Self { directory: program::directory()?, profiler: None })
+    }
+
+    /// The same, with the sender and the first host under a profiler.
+    pub fn under(self, profiler: Profiler) -> Self {
+        Self { profiler: Some(profiler), ..self }
     }
 
     /// Packs the arena's file. A bundle is packed once and sent many times: packing is not part of
@@ -47,6 +111,19 @@ impl Fanfare {
         Ok(())
     }
 
+    /// `program` on `node`, under the profiler if `who` is to be profiled.
+    fn command(&self, node: &Node, program: &str, who: Option<&str>) -> Command {
+        let program = self.directory.join(program);
+        match self.profiler.as_ref().zip(who) {
+            Some((profiler, who)) => {
+                let mut command = profiler.command(node, who);
+                command.arg(program);
+                command
+            }
+            None => node.command(program),
+        }
+    }
+
     fn bundle(arena: &Arena) -> PathBuf {
         arena.desk().join("release.fan")
     }
@@ -58,8 +135,11 @@ impl Contestant for Fanfare {
     }
 
     fn needs(&self) -> (Vec<PathBuf>, &'static str) {
-        let program = |name: &str| self.directory.join(name);
-        (vec![program("fanfare"), program("fanhost")], "cargo build --release --workspace --bins")
+        let ours = ["fanfare", "fanhost"].map(|name| self.directory.join(name));
+        let tool = self.profiler.as_ref().map(|profiler| profiler.tool.program().into());
+        let remedy =
+            "cargo build --release --workspace --bins; apt-get install linux-perf valgrind";
+        (ours.into_iter().chain(tool).collect(), remedy)
     }
 
     fn settings(&self, cell: &Cell) -> Vec<Setting> {
@@ -76,7 +156,8 @@ impl Contestant for Fanfare {
     }
 
     fn host_command(&self, host: &Host) -> Command {
-        let mut command = host.node().command(self.directory.join("fanhost"));
+        let who = (host.name() == PROFILED_HOST).then_some("host");
+        let mut command = self.command(host.node(), "fanhost", who);
         command.args(["run", "--insecure", "--interface", INTERFACE, "--app", APP]);
         command.args(["--host", host.name(), "--store"]).arg(host.store());
         command
@@ -87,7 +168,7 @@ impl Contestant for Fanfare {
     }
 
     fn send_command(&self, arena: &Arena, setting: &Setting) -> Command {
-        let mut command = arena.lab().sender().command(self.directory.join("fanfare"));
+        let mut command = self.command(arena.lab().sender(), "fanfare", Some("sender"));
         command.arg("send").arg(Self::bundle(arena));
         command.args(["--insecure", "--json", "--progress", "none", "--interface", INTERFACE]);
         // The peers switch nothing: neither does this.
@@ -98,6 +179,11 @@ impl Contestant for Fanfare {
 
     fn checks_itself(&self) -> bool {
         true
+    }
+
+    /// A profile is written at the end.
+    fn ends_cleanly(&self) -> bool {
+        self.profiler.is_some()
     }
 
     fn received(&self, store: &Path) -> Option<PathBuf> {

@@ -4,7 +4,7 @@
 //! * [`compare`]: fanfare beside its peers, cell by cell of hosts and loss (root);
 //! * [`arena`], [`cell`], [`contestant`], [`fanfare`], [`race`]: where, under what circumstances and
 //!   who runs, and one run;
-//! * [`crowd`]: hundreds of real hosts at once;
+//! * [`crowd`]: hundreds of real hosts at once; [`profile`]: where sender and host spend their time;
 //! * [`meter`], [`statistics`]: what a run costs; [`machine`], [`conditions`]: on what;
 //! * [`interrupt`], [`program`]: what Ctrl-C means to all: everything begun is ended and removed.
 //!
@@ -22,6 +22,7 @@ pub mod fanfare;
 pub mod interrupt;
 pub mod machine;
 pub mod meter;
+pub mod profile;
 pub mod program;
 pub mod race;
 pub mod statistics;

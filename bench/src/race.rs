@@ -197,6 +197,7 @@ impl<'a> Race<'a> {
         let checked = if contestant.checks_itself() { staged } else { self.clock.now() };
         let wire = Counts::of(arena.lab().sender()).since(sent_before);
         let used = watch.map(Watch::end).unwrap_or_default();
+        self.end_receivers();
         let run = Run {
             time: checked.since(Timestamp::ZERO),
             check_time: checked.since(staged),
@@ -217,6 +218,12 @@ impl<'a> Race<'a> {
         };
         self.receivers = receivers;
         ended
+    }
+
+    fn end_receivers(&mut self) {
+        for receiver in self.receivers.iter_mut().filter(|_| self.contestant.ends_cleanly()) {
+            receiver.terminate(RECEIVER_PATIENCE);
+        }
     }
 
     /// Waits until `process` has ended; it is not waited for, so that its counters stay.

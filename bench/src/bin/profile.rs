@@ -1,0 +1,7 @@
+//! `profile`: see [`bench::profile`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    bench::profile::main()
+}
