@@ -78,8 +78,8 @@ impl Leftovers {
         self.lock().pids.retain(|entered| *entered != pid);
     }
 
-    /// Writes `value` to a setting of the kernel, a file below /proc/sys; what it was is written back
-    /// at the end.
+    /// Writes `value` to a setting of the kernel, a file below /proc/sys; what it was is written
+    /// back at the end.
     ///
     /// # Errors
     /// Names the file.

@@ -15,8 +15,8 @@ const BUFFER_BYTES: &str = "104857600";
 /// Slices, which two are in flight of; the shorter ones are answered more often.
 const LOSSLESS: [&str; 4] =
     ["--default-slice-size 1024", "--default-slice-size 512", "--default-slice-size 256", ""];
-/// Stripes x repair blocks / data blocks of a stripe. Without, 64 MiB took 54 s to 8 hosts at 1 % loss
-/// in slices of 1024 and 17 s in slices of 256; with them 10 s.
+/// Stripes x repair blocks / data blocks of a stripe. Without, 64 MiB took 54 s to 8 hosts at 1 %
+/// loss in slices of 1024 and 17 s in slices of 256; with them 10 s.
 const LOSSY: [&str; 5] = [
     "--fec 8x16/128",
     "--fec 8x8/128",

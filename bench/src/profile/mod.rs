@@ -1,7 +1,8 @@
 //! The profile: where the sender and one host spend their processor time, in the arena.
 //!
-//! One run of fanfare under `perf` or callgrind, and the functions that took most. Hardware counters
-//! are not to be had on every machine: perf counts by the clock. Needs root, for the namespaces.
+//! One run of fanfare under `perf` or callgrind, and the functions that took most. Hardware
+//! counters are not to be had on every machine: perf counts by the clock. Needs root, for the
+//! namespaces.
 #![expect(clippy::print_stdout, reason = "it is a program for people")]
 
 mod top;

@@ -5,8 +5,10 @@
 //!  +----------+-----------+-----------+-----------------+------------------+
 //!  | slot u32 | nonce u64 | sweep u32 | blocks_done u32 | blocks_total u32 |
 //!  +----------+-----------+-----------+-----------------+------------------+
-//!  | received u32 | lost u32 | kernel_drops u32 | dropped_blocks u32 | wasted u32 | backlog_kib u32 |
-//!  40             44         48                 52                   56           60              64
+//!  | received u32 | lost u32 | kernel_drops u32 | dropped_blocks u32 | wasted u32 |
+//!  40             44         48                 52                   56           60
+//!  | backlog_kib u32 |
+//!  60                64
 //!  | echo_us u64 | held u32 | fault u16 | phase u8 | detail: length u8, text | extensions
 //!  64            72         76          78         79
 //! ```
@@ -71,8 +73,8 @@ pub struct Status {
     pub kernel_drops: u32,
     /// Unfinished blocks that it gave up for want of memory.
     pub dropped_blocks: u32,
-    /// Symbols that arrived and came to nothing: thrown away for want of memory, alone or with their
-    /// block, or handed on in a block that came back spoiled.
+    /// Symbols that arrived and came to nothing: thrown away for want of memory, alone or with
+    /// their block, or handed on in a block that came back spoiled.
     pub wasted: u32,
     /// Bytes that wait for its disk, in KiB.
     pub backlog_kib: u32,

@@ -89,6 +89,27 @@ fn from_sender() -> Vec<Message> {
     ]
 }
 
+fn status() -> Status {
+    Status {
+        slot: SLOT,
+        nonce: NONCE,
+        sweep: 2,
+        phase: HostPhase::Failed,
+        blocks_done: 10,
+        blocks_total: 20,
+        received: 10_000,
+        lost: 100,
+        kernel_drops: 1,
+        dropped_blocks: 0,
+        wasted: 40,
+        backlog_kib: 512,
+        fault: Fault::DiskFull,
+        detail: "/var/lib/fanfare: 3 MiB short".to_owned(),
+        echo_us: 77,
+        held: Duration::from_millis(3),
+    }
+}
+
 fn from_host() -> Vec<Message> {
     let (slot, nonce) = (SLOT, NONCE);
     let (echo_us, held) = (77, Duration::from_millis(3));
@@ -118,24 +139,7 @@ fn from_host() -> Vec<Message> {
             held,
             wants: vec![(BlockIndex(4), 1027)],
         }),
-        Message::Status(Status {
-            slot,
-            nonce,
-            sweep: 2,
-            phase: HostPhase::Failed,
-            blocks_done: 10,
-            blocks_total: 20,
-            received: 10_000,
-            lost: 100,
-            kernel_drops: 1,
-            dropped_blocks: 0,
-            wasted: 40,
-            backlog_kib: 512,
-            fault: Fault::DiskFull,
-            detail: "/var/lib/fanfare: 3 MiB short".to_owned(),
-            echo_us,
-            held,
-        }),
+        Message::Status(status()),
         Message::Rate(Rate {
             slot,
             nonce,

@@ -63,8 +63,8 @@ struct Trial {
 }
 
 impl Trial {
-    /// Above this loss the cut was for nothing: the middle between the loss of weather, which stays,
-    /// and that of a full link, which takes what it took.
+    /// Above this loss the cut was for nothing: the middle between the loss of weather, which
+    /// stays, and that of a full link, which takes what it took.
     fn verdict_ppm(&self) -> u32 {
         let full_link_ppm = self.cause_ppm.saturating_sub(300_000) * 10 / 7;
         self.cause_ppm.midpoint(full_link_ppm)

@@ -208,8 +208,8 @@ impl Roster {
         self.by_name.get(name).map(|slot| &self.hosts[slot.0 as usize])
     }
 
-    /// What the hosts that take symbols have to weather: the loss of their 95th percentile, since the
-    /// worst ones are not to set everybody's parity.
+    /// What the hosts that take symbols have to weather: the loss of their 95th percentile, since
+    /// the worst ones are not to set everybody's parity.
     pub fn weather(&self) -> Weather {
         let mut losses: Vec<f64> = Vec::new();
         let mut hosts = 0;

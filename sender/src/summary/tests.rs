@@ -101,8 +101,8 @@ fn blocks_dropped_for_want_of_memory_are_shown_where_there_are_any() {
     let hosts = vec![slow("web-1", 3), slow("web-2", 14), slow("web-3", 0)];
     let report = report(Outcome::Reached, hosts);
     let options = options(Expect::Count(3));
-    let line = "memory: 17 blocks dropped by 2 hosts that could not keep up, most by web-2 (14); the \
-                same blocks were sent again\n";
+    let line = "memory: 17 blocks dropped by 2 hosts that could not keep up, most by web-2 (14); \
+                the same blocks were sent again\n";
     assert!(to_table(&report, &options, false).ends_with(line));
     let json: serde_json::Value = serde_json::from_str(&to_json(&report, &options)).unwrap();
     assert_eq!(json["hosts"][1]["dropped_blocks"], 14);
