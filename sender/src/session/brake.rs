@@ -23,6 +23,10 @@ const HISTORY_MAX: usize = 16;
 const LOSS_PPM_STEP: u32 = 15_000;
 /// A host that falls behind by less than this keeps up.
 const OVERRUN_PPM_CALM: u32 = 10_000;
+/// Hosts that fall behind are not sent less than this, or a twentieth of a lower ceiling: a disk
+/// that stands still for a moment is not to hold up whoever comes, and slower hosts than that are
+/// repaired when the others are done.
+const OVERRUN_RATE_MIN: Bitrate = Bitrate::from_megabits(20);
 /// First step of a climb past a rate that was too much, in percent; it doubles with each.
 const STEP_PERCENT_MIN: u64 = 1;
 /// Largest step.
@@ -190,7 +194,8 @@ impl Brake {
             let taken = quantile(overruns.map(|sample| sample.taken), 50);
             self.trial = None;
             self.back_off(taken);
-            return taken.scaled(9, 10).max(Bitrate::from_megabits(1)).min(self.rate);
+            let floor = OVERRUN_RATE_MIN.min(ceiling.scaled(1, 20));
+            return taken.scaled(9, 10).max(floor).min(self.rate);
         }
         // At the beginning the climb itself is the experiment: loss that was there before it is
         // taken for weather until more rate has made more of it.
@@ -328,6 +333,17 @@ mod tests {
         let rates = run(&mut brake, 4..40, weather(100_000));
         assert_eq!(rates[..4], [700, 1000, 1000, 1000], "cut on trial and taken back");
         assert!(rates[4..].iter().all(|rate| *rate == 1000), "{rates:?}");
+    }
+
+    #[test]
+    fn hosts_that_take_nothing_for_a_while_are_sent_a_little_and_then_all_again() {
+        let mut brake = Brake::new(RatePolicy::Ceiling(CEILING));
+        let stalled = |_| Sight { overrun_ppm: 1_000_000, ..Sight::default() };
+        assert_eq!(run(&mut brake, 1..40, stalled).last(), Some(&20));
+        let rates = run(&mut brake, 40..80, weather(0));
+        assert_eq!(rates.last(), Some(&1000), "{rates:?}");
+        let mut slow = Brake::new(RatePolicy::Ceiling(Bitrate::from_megabits(100)));
+        assert_eq!(run(&mut slow, 1..40, stalled).last(), Some(&5), "a twentieth");
     }
 
     #[test]
