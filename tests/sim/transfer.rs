@@ -178,7 +178,7 @@ fn nobody_there_is_known_when_the_join_window_ends() {
 
 #[test]
 fn an_unexpected_host_takes_no_part_and_an_absent_one_is_named() {
-    let names: Vec<_> = ["h0", "h1", "web9"].iter().map(|name| name.parse().unwrap()).collect();
+    let names: Vec<_> = ["web9", "h1", "h0"].iter().map(|name| name.parse().unwrap()).collect();
     let mut world = World::new(Setup { expect: Some(Expect::Names(names)), ..setup() });
     assert_eq!(world.run(), Outcome::NotReached);
     let reports = world.sender().host_reports();

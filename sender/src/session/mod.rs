@@ -207,7 +207,12 @@ pub struct Session {
 
 impl Session {
     /// A session that begins to listen at `now`.
-    pub fn new(now: Timestamp, config: Config) -> Self {
+    pub fn new(now: Timestamp, mut config: Config) -> Self {
+        if let Expect::Names(names) = &mut config.expect {
+            // Each JOIN looks its name up.
+            names.sort_unstable();
+            names.dedup();
+        }
         let geometry = config.announce.geometry;
         let mut timers = Timers::default();
         timers.arm(TimerName::Listen, now + LISTEN);

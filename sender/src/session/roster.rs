@@ -115,11 +115,6 @@ impl Host {
         }
     }
 
-    /// Whether it still takes symbols.
-    pub fn is_receiving(&self) -> bool {
-        self.is_present() && matches!(self.phase, HostPhase::Joined | HostPhase::Receiving)
-    }
-
     /// Whether it counts: neither lost, nor failed, nor one of two of a name.
     pub fn is_present(&self) -> bool {
         !self.is_lost && self.twin.is_none() && self.phase != HostPhase::Failed
@@ -500,12 +495,14 @@ mod tests {
                 2 => roster.on_status(now, &status(slot, BootNonce(nonce), phase)),
                 3 => roster.on_answer(now, slot, BootNonce(nonce), phase),
                 4 => roster.give_up(now, slot, Fault::Stopped, "no progress"),
-                _ => _ = roster.begin_sweep(now, |host| host.is_receiving(), 4),
+                _ => _ = roster.begin_sweep(now, Host::is_present, 4),
             }
             let mut counted = Tally::default();
             roster.hosts().iter().for_each(|host| counted.add(host));
             assert_eq!(roster.tally(), &counted);
-            let is_receiving = |host: &&Host| host.is_receiving();
+            let is_receiving = |host: &&Host| {
+                host.is_present() && matches!(host.phase, HostPhase::Joined | HostPhase::Receiving)
+            };
             assert_eq!(counted.receiving(), roster.hosts().iter().filter(is_receiving).count());
         }
     }

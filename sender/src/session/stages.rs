@@ -10,7 +10,7 @@ use common::wire::{Announce, Fault, HostPhase, Message, Order, SenderStage, Swee
 
 use super::brake::{Brake, JUDGE_INTERVAL, RatePolicy};
 use super::phase::{Phase, Step};
-use super::report::{Expect, Outcome};
+use super::report::Outcome;
 use super::roster::Host;
 use super::{
     ANSWER_INTERVAL, Channel, Output, RateRequest, SLOT, SWEEP_RANGES, Session, TimerName,
@@ -109,11 +109,9 @@ impl Session {
 
     /// Begins early when everybody expected is here.
     pub(super) fn consider_gathering(&mut self, now: Timestamp) {
-        let is_complete = match &self.config.expect {
-            Expect::Count(count) => self.roster.len() >= *count,
-            Expect::Names(names) => names.iter().all(|name| self.roster.find(name).is_some()),
-            Expect::Any => false,
-        };
+        // Who is not listed is not let in, so the number tells.
+        let expected = self.config.expected();
+        let is_complete = expected.is_some_and(|expected| self.roster.len() >= expected);
         if self.phase == Phase::Joining && is_complete {
             self.gather(now);
         }
