@@ -16,8 +16,11 @@ use super::loss::LossMeter;
 use super::schedule::Weather;
 use super::tally::{Edit, Tally};
 
-/// Sweeps that a host may miss, and the time that must have passed, before it counts as lost.
-const SILENT_SWEEPS_MAX: u32 = 3;
+/// Sweeps that a host may miss whatever the network, and the time that must have passed, before it
+/// counts as lost.
+const SILENT_SWEEPS_MIN: u32 = 3;
+/// Of so many fleets one may lose a host by chance in a sweep.
+const FLEETS_PER_FALSE_LOSS: f64 = 1000.0;
 /// A host is never given up sooner than this: scheduling on a busy machine stalls for a second.
 pub const LOST_AFTER: Duration = Duration::from_secs(2);
 
@@ -165,6 +168,8 @@ pub struct Roster {
     hosts: Vec<Host>,
     by_name: BTreeMap<HostName, Slot>,
     tally: Tally,
+    /// Hosts asked in the last sweep that had answered the one before.
+    steady_asked: usize,
 }
 
 impl Roster {
@@ -324,6 +329,15 @@ impl Roster {
         }
     }
 
+    /// Silent sweeps that make a host a lost one, by the share of those who had answered the sweep
+    /// before and left the last one unanswered.
+    fn silent_sweeps_max(&self) -> u32 {
+        let is_newly_silent = |host: &&Host| host.is_asked && host.silent_sweeps == 0;
+        let newly_silent = self.hosts.iter().filter(is_newly_silent).count();
+        let share = newly_silent as f64 / self.steady_asked.max(1) as f64;
+        sweeps_beyond_chance(share, self.hosts.len())
+    }
+
     /// Begins a sweep over the hosts that `is_asked` picks: counts the silence of those asked last
     /// time, gives the lost ones up, and returns the slots to ask as ranges, at most `ranges_max`.
     pub fn begin_sweep(
@@ -333,21 +347,25 @@ impl Roster {
         ranges_max: usize,
     ) -> Vec<(Slot, Slot)> {
         let mut ranges: Vec<(Slot, Slot)> = Vec::new();
+        let silent_sweeps_max = self.silent_sweeps_max();
+        let mut steady_asked = 0;
         for (index, host) in self.hosts.iter_mut().enumerate() {
             let mut host = Edit::new(host, &mut self.tally);
             host.silent_sweeps += u32::from(host.is_asked);
             let has_been_long = now.since(host.heard_at) >= LOST_AFTER;
-            host.is_lost |= host.silent_sweeps >= SILENT_SWEEPS_MAX && has_been_long;
+            host.is_lost |= host.silent_sweeps >= silent_sweeps_max && has_been_long;
             host.is_asked = is_asked(&host);
             if !host.is_asked {
                 continue;
             }
+            steady_asked += usize::from(host.silent_sweeps == 0);
             let slot = Slot(index as u32);
             match ranges.last_mut() {
                 Some(last) if last.1.0 + 1 == slot.0 || ranges_max <= 1 => last.1 = slot,
                 _ => ranges.push((slot, slot)),
             }
         }
+        self.steady_asked = steady_asked;
         merge_nearest(&mut ranges, ranges_max);
         ranges
     }
@@ -359,6 +377,14 @@ fn quantile95(values: &mut [f64]) -> Option<f64> {
     let rank = values.len().checked_sub(1)? * 95 / 100;
     let (_, value, _) = values.select_nth_unstable_by(rank, f64::total_cmp);
     Some(*value)
+}
+
+/// In how many sweeps a host must have been silent so that chance does not explain it: of `hosts`
+/// each misses a sweep with probability `share` (PROTOCOL 7.4).
+fn sweeps_beyond_chance(share: f64, hosts: usize) -> u32 {
+    // A share of nothing gives zero sweeps, one of all infinitely many; the cast saturates.
+    let sweeps = (hosts as f64 * FLEETS_PER_FALSE_LOSS).ln() / share.recip().ln();
+    (sweeps.ceil() as u32).max(SILENT_SWEEPS_MIN)
 }
 
 /// Joins the ranges with the smallest gaps until at most `max` are left.
@@ -504,6 +530,41 @@ mod tests {
                 host.is_present() && matches!(host.phase, HostPhase::Joined | HostPhase::Receiving)
             };
             assert_eq!(counted.receiving(), roster.hosts().iter().filter(is_receiving).count());
+        }
+    }
+
+    // PROTOCOL 7.4.
+    #[test]
+    fn silence_counts_for_less_where_many_are_silent_by_chance() {
+        assert_eq!(sweeps_beyond_chance(0.0, 10_000), 3);
+        assert_eq!(sweeps_beyond_chance(0.002, 10_000), 3, "0.1 % loss each way");
+        assert_eq!(sweeps_beyond_chance(0.19, 10_000), 10, "10 % loss each way");
+        assert_eq!(sweeps_beyond_chance(0.5, 2), 11);
+        assert_eq!(
+            sweeps_beyond_chance(1.0, 1),
+            u32::MAX,
+            "all at once are not lost: it is the net"
+        );
+    }
+
+    #[test]
+    fn a_fleet_that_loses_a_fifth_of_its_answers_loses_no_host() {
+        use rand::{RngExt, SeedableRng, rngs::StdRng};
+        let mut rng = StdRng::seed_from_u64(2);
+        let mut roster = Roster::default();
+        let hosts = 10_000;
+        (0..hosts).for_each(|host| {
+            _ = roster.join(at(0), address(1), &join(&format!("h{host}"), 7, host))
+        });
+        for second in 1..30 {
+            roster.begin_sweep(at(second), |_| true, 8);
+            // The last host is dead from the tenth second on.
+            let heard = (0..hosts).filter(|host| *host + 1 < hosts || second < 10);
+            for host in heard.filter(|_| rng.random_bool(0.81)) {
+                roster.on_heard(at(second), address(1), Slot(host as u32), BootNonce(host));
+            }
+            let lost = roster.hosts().iter().filter(|host| host.is_lost).count();
+            assert_eq!(lost, usize::from(second >= 20), "second {second}");
         }
     }
 
