@@ -94,8 +94,12 @@ impl Session {
     }
 
     fn acknowledge(&mut self, now: Timestamp) {
-        let spread = self.draw_spread();
-        self.timers.arm_earlier(TimerName::Acknowledge, now + spread);
+        // One answer at a time: an order repeated meanwhile does not hasten it, or a fleet would
+        // answer the faster the longer it is asked.
+        if !self.timers.is_armed(TimerName::Acknowledge) {
+            let spread = self.draw_spread();
+            self.timers.arm(TimerName::Acknowledge, now + spread);
+        }
     }
 
     pub(super) fn send_activated(&mut self) {

@@ -40,8 +40,8 @@ const REPAIR_BLOCKS: u64 = 16;
 const STAGING_MAX: Duration = Duration::from_secs(600);
 /// ACTIVATE, STOP and CANCEL are repeated so often.
 const ORDER_INTERVAL: Duration = Duration::from_millis(100);
-/// ACTIVATE goes by unicast too from this round on.
-const ORDER_UNICAST_ROUND: u32 = 3;
+/// ACTIVATE goes by unicast to so many hosts at a time: 256 × 0.2 KB every 100 ms are 4 Mbit/s.
+const ORDER_UNICASTS_MAX: usize = 256;
 /// ACTIVATE is repeated for this long.
 const ACTIVATE_MAX: Duration = Duration::from_secs(5);
 /// STOP is said so often; a host that misses all is idle after 8 s of silence.
@@ -55,7 +55,6 @@ const LINK_UNKNOWN: Bitrate = Bitrate::from_megabits(200);
 #[derive(Debug, Default)]
 pub struct Activation {
     since: Option<Timestamp>,
-    rounds: u32,
 }
 
 impl Session {
@@ -365,14 +364,17 @@ impl Session {
     fn send_activate(&mut self, now: Timestamp) {
         let order = self.order();
         self.multicast(Channel::Data, Message::Activate(order.clone()));
-        self.activation.rounds += 1;
-        if self.activation.rounds >= ORDER_UNICAST_ROUND {
-            for host in self.roster.hosts() {
-                if host.is_present() && host.has_staged() && !host.has_acknowledged {
-                    let message = Message::Activate(order.clone());
-                    self.outputs.push_back(Output::Unicast(host.address, message));
-                }
-            }
+        // PROTOCOL 8.2.
+        let answers_take = SLOT * self.group_size() + 2 * self.grtt.estimate();
+        let since = self.activation.since.unwrap_or(now);
+        if now.since(since) > answers_take + ORDER_INTERVAL {
+            let is_silent =
+                |host: &&Host| host.is_present() && host.has_staged() && !host.has_acknowledged;
+            let silent = self.roster.hosts().iter().filter(is_silent).take(ORDER_UNICASTS_MAX);
+            let to_one = |host: &Host| {
+                Output::Unicast(host.address, Message::Activate(order.clone()))
+            };
+            self.outputs.extend(silent.map(to_one));
         }
         self.timers.arm(TimerName::Order, now + ORDER_INTERVAL);
         self.consider_activated(now);
