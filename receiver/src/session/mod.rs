@@ -39,8 +39,12 @@ use report::Reporting;
 pub use blocks::Verdict;
 pub use orders::OrderKind;
 
-/// A JOIN without an answer is repeated after this, plus up to half of it at random.
+/// A JOIN without an answer is repeated after this, and a random time within [`JOIN_SPREAD`].
 const JOIN_RETRY: Duration = Duration::from_millis(200);
+/// Doubles with every repetition: JOINs that collided once do not collide again, however many.
+const JOIN_SPREAD: Duration = Duration::from_millis(100);
+/// Longest that the spread becomes.
+const JOIN_SPREAD_MAX: Duration = Duration::from_millis(1600);
 /// A host that hears the announce but no symbol for this long says so.
 const NO_DATA_AFTER: Duration = Duration::from_secs(1);
 /// Parts of a HAVE repeated at most so often without JOIN-ACK saying that it was seen.
@@ -189,6 +193,7 @@ pub struct Session {
     facts: Facts,
     phase: HostPhase,
     slot: Option<Slot>,
+    join_spread: Duration,
     blocks: Blocks,
     asking: Asking,
     reporting: Reporting,
@@ -243,6 +248,7 @@ impl Session {
             facts,
             phase: HostPhase::Joined,
             slot: None,
+            join_spread: JOIN_SPREAD,
             blocks,
             asking: Asking::new(announce.timers.backoff, announce.group_size),
             reporting: Reporting::default(),
@@ -580,7 +586,8 @@ impl Session {
             held,
         };
         self.send(Message::Join(join));
-        let jitter = JOIN_RETRY.mul_f64(self.rng.random::<f64>() / 2.0);
+        let jitter = self.join_spread.mul_f64(self.rng.random());
+        self.join_spread = (self.join_spread * 2).min(JOIN_SPREAD_MAX);
         self.timers.arm(TimerName::Join, now + JOIN_RETRY + jitter);
     }
 
