@@ -119,7 +119,7 @@ impl Session {
         self.roster.on_status(now, status);
         if status.phase == HostPhase::Failed {
             let host = &self.roster.hosts()[status.slot.0 as usize];
-            let (name, why) = (host.name.clone(), fault_line(host.fault, &host.detail));
+            let (name, why) = (host.name.clone(), fault_line(host.fault, host.detail()));
             self.tell_of(&name, &format!("failed: {why}"));
         }
         self.evaluate(now);
@@ -143,7 +143,7 @@ impl Session {
     fn note_fault(&mut self, slot: Slot, nonce: BootNonce, activated: &Activated) {
         if let Some(mut host) = self.roster.host_mut(slot, nonce) {
             host.fault = activated.fault;
-            host.detail.clone_from(&activated.detail);
+            host.set_detail(&activated.detail);
         }
     }
 

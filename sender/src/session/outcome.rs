@@ -51,7 +51,7 @@ impl Session {
     }
 
     fn host_report(&self, host: &Host) -> HostReport {
-        let (state, fault, reason) = match (host.twin, host.is_lost) {
+        let (state, fault, reason) = match (host.twin(), host.is_lost) {
             (Some(twin), _) => {
                 let line = format!("two hosts have this name: {} and {twin}", host.address);
                 (HostState::Failed, Fault::NameCollision, line)
@@ -62,7 +62,7 @@ impl Session {
             }
             _ => {
                 let state = HostState::of_phase(host.phase);
-                (state, host.fault, fault_line(host.fault, &host.detail))
+                (state, host.fault, fault_line(host.fault, host.detail()))
             }
         };
         HostReport {

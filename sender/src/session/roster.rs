@@ -55,12 +55,8 @@ pub struct Host {
     pub backlog_kib: u32,
     /// What goes wrong there.
     pub fault: Fault,
-    /// Its own words about it.
-    pub detail: String,
     /// Whether nothing was heard of it for too long.
     pub is_lost: bool,
-    /// The address of another live host of this name.
-    pub twin: Option<SocketAddr>,
     /// When `blocks_done` or the phase last changed.
     pub progress_at: Timestamp,
     /// When it was last heard.
@@ -73,14 +69,25 @@ pub struct Host {
     pub holds_image: bool,
     /// It holds verified frames and will name them.
     pub holds_partial: bool,
-    /// The frames it named, once all parts have come.
-    pub have: Option<Vec<(FrameIndex, u32)>>,
     /// Whether it acknowledged the activation.
     pub has_acknowledged: bool,
-    have_parts: BTreeMap<u16, Vec<(FrameIndex, u32)>>,
     silent_sweeps: u32,
     is_asked: bool,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few hosts have: kept apart, so that ten thousand of the others fit into two megabytes.
+#[derive(Debug, Clone, Default)]
+struct Rare {
+    /// Its own words about its fault.
+    detail: String,
+    /// The address of another live host of this name.
+    twin: Option<SocketAddr>,
+    /// The process that had the name before.
     former: Option<BootNonce>,
+    /// The frames that it named, once all parts have come, and the parts until then.
+    have: Option<Vec<(FrameIndex, u32)>>,
+    have_parts: BTreeMap<u16, Vec<(FrameIndex, u32)>>,
 }
 
 impl Host {
@@ -100,39 +107,65 @@ impl Host {
             loss: LossMeter::default(),
             backlog_kib: 0,
             fault: Fault::None,
-            detail: String::new(),
             is_lost: false,
-            twin: None,
             progress_at: now,
             heard_at: now,
             phase_at: now,
             holds_release: join.holds_release,
             holds_image: join.holds_image,
             holds_partial: join.holds_partial,
-            have: None,
             has_acknowledged: false,
-            have_parts: BTreeMap::new(),
             silent_sweeps: 0,
             is_asked: false,
-            former: None,
+            rare: None,
         }
+    }
+
+    /// The address of another live host of its name.
+    pub fn twin(&self) -> Option<SocketAddr> {
+        self.rare.as_ref()?.twin
+    }
+
+    /// Its own words about its fault.
+    pub fn detail(&self) -> &str {
+        self.rare.as_ref().map_or("", |rare| &rare.detail)
+    }
+
+    /// Takes its words about its fault.
+    pub fn set_detail(&mut self, detail: &str) {
+        if self.detail() != detail {
+            detail.clone_into(&mut self.rare_mut().detail);
+        }
+    }
+
+    /// The frames that it named, once all parts have come.
+    pub fn have(&self) -> Option<&[(FrameIndex, u32)]> {
+        self.rare.as_ref()?.have.as_deref()
+    }
+
+    fn is_former(&self, nonce: BootNonce) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.former == Some(nonce))
+    }
+
+    fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
     }
 
     /// Whether it counts: neither lost, nor failed, nor one of two of a name.
     pub fn is_present(&self) -> bool {
-        !self.is_lost && self.twin.is_none() && self.phase != HostPhase::Failed
+        !self.is_lost && self.twin().is_none() && self.phase != HostPhase::Failed
     }
 
     /// Whether it has staged or activated the release.
     pub fn has_staged(&self) -> bool {
         let staged =
             matches!(self.phase, HostPhase::Staged | HostPhase::Activating | HostPhase::Active);
-        staged && self.twin.is_none()
+        staged && self.twin().is_none()
     }
 
     /// Whether `current` points at the release there.
     pub fn is_active(&self) -> bool {
-        self.phase == HostPhase::Active && self.twin.is_none()
+        self.phase == HostPhase::Active && self.twin().is_none()
     }
 
     fn enter(&mut self, now: Timestamp, phase: HostPhase) {
@@ -166,7 +199,8 @@ pub struct Admission {
 #[derive(Debug, Default)]
 pub struct Roster {
     hosts: Vec<Host>,
-    by_name: BTreeMap<HostName, Slot>,
+    /// The slots in the order of the hosts' names, which stand nowhere else.
+    by_name: Vec<Slot>,
     tally: Tally,
     /// Hosts asked in the last sweep that had answered the one before.
     steady_asked: usize,
@@ -205,7 +239,14 @@ impl Roster {
 
     /// The host of a name.
     pub fn find(&self, name: &HostName) -> Option<&Host> {
-        self.by_name.get(name).map(|slot| &self.hosts[slot.0 as usize])
+        self.slot_of(name).ok().map(|slot| &self.hosts[slot.0 as usize])
+    }
+
+    /// The slot of a name, or its place in the order of names.
+    fn slot_of(&self, name: &HostName) -> Result<Slot, usize> {
+        let place =
+            self.by_name.binary_search_by(|slot| self.hosts[slot.0 as usize].name.cmp(name));
+        place.map(|place| self.by_name[place])
     }
 
     /// What the hosts that take symbols have to weather: the loss of their 95th percentile, since
@@ -222,10 +263,11 @@ impl Roster {
 
     /// A host joins, joins again, or comes back as another process.
     pub fn join(&mut self, now: Timestamp, from: SocketAddr, join: &Join) -> Admission {
-        let slot = self.by_name.get(&join.host).copied();
-        let Some((slot, mut host)) = slot.and_then(|slot| Some((slot, self.edit(slot)?))) else {
-            return self.admit(now, from, join);
+        let slot = match self.slot_of(&join.host) {
+            Ok(slot) => slot,
+            Err(place) => return self.admit(now, from, join, place),
         };
+        let mut host = self.edit(slot).expect("a slot in the order of names is taken");
         let accepted = Admission { verdict: JoinVerdict::Accepted, slot, is_new: false };
         if host.nonce == join.nonce {
             host.address = from;
@@ -233,22 +275,22 @@ impl Roster {
             return accepted;
         }
         // Two live machines of one name: another machine, or a former process that still speaks.
-        if host.machine != join.machine || host.former == Some(join.nonce) {
-            host.twin = Some(from);
+        if host.machine != join.machine || host.is_former(join.nonce) {
+            host.rare_mut().twin = Some(from);
             return Admission { verdict: JoinVerdict::NameTaken, ..accepted };
         }
         let former = host.nonce;
         *host = Host::new(now, from, join);
-        host.former = Some(former);
+        host.rare_mut().former = Some(former);
         Admission { is_new: true, ..accepted }
     }
 
-    fn admit(&mut self, now: Timestamp, from: SocketAddr, join: &Join) -> Admission {
+    fn admit(&mut self, now: Timestamp, from: SocketAddr, join: &Join, place: usize) -> Admission {
         let slot = Slot(self.hosts.len() as u32);
         if self.hosts.len() >= limits::ROSTER_HOSTS_MAX {
             return Admission { verdict: JoinVerdict::RosterFull, slot, is_new: false };
         }
-        self.by_name.insert(join.host.clone(), slot);
+        self.by_name.insert(place, slot);
         let host = Host::new(now, from, join);
         self.tally.add(&host);
         self.hosts.push(host);
@@ -269,8 +311,8 @@ impl Roster {
             host.on_heard(now);
             return true;
         }
-        if host.former == Some(nonce) {
-            host.twin = Some(from);
+        if host.is_former(nonce) {
+            host.rare_mut().twin = Some(from);
         }
         false
     }
@@ -295,20 +337,21 @@ impl Roster {
         host.dropped_blocks = status.dropped_blocks;
         host.backlog_kib = status.backlog_kib;
         host.fault = status.fault;
-        host.detail.clone_from(&status.detail);
+        host.set_detail(&status.detail);
     }
 
     /// Takes one part of a HAVE; true when all parts are here.
     pub fn on_have(&mut self, have: &Have) -> bool {
         let Some(mut host) = self.host_mut(have.slot, have.nonce) else { return false };
-        if host.have.is_none() {
-            host.have_parts.insert(have.part, have.frames.clone());
-            if host.have_parts.len() == usize::from(have.parts) {
-                host.have =
-                    Some(std::mem::take(&mut host.have_parts).into_values().flatten().collect());
+        let rare = host.rare_mut();
+        if rare.have.is_none() {
+            rare.have_parts.insert(have.part, have.frames.clone());
+            if rare.have_parts.len() == usize::from(have.parts) {
+                rare.have =
+                    Some(std::mem::take(&mut rare.have_parts).into_values().flatten().collect());
             }
         }
-        host.have.is_some()
+        rare.have.is_some()
     }
 
     /// Sets a host's phase from the answer to an order.
@@ -325,7 +368,7 @@ impl Roster {
         host.enter(now, HostPhase::Failed);
         if host.fault == Fault::None {
             host.fault = fault;
-            detail.clone_into(&mut host.detail);
+            host.set_detail(detail);
         }
     }
 
@@ -469,7 +512,7 @@ mod tests {
         let again = roster.join(at(1), address(1), &join("web1", 7, 2));
         assert_eq!((first.slot, again.slot, again.is_new), (Slot(0), Slot(0), true));
         assert_eq!(roster.hosts()[0].phase, HostPhase::Joined);
-        assert!(roster.hosts()[0].twin.is_none());
+        assert!(roster.hosts()[0].twin().is_none());
     }
 
     #[test]
@@ -478,7 +521,7 @@ mod tests {
         roster.join(at(0), address(1), &join("web1", 7, 1));
         let second = roster.join(at(0), address(2), &join("web1", 8, 2));
         assert_eq!(second.verdict, JoinVerdict::NameTaken);
-        assert_eq!(roster.hosts()[0].twin, Some(address(2)));
+        assert_eq!(roster.hosts()[0].twin(), Some(address(2)));
         assert!(!roster.hosts()[0].is_present());
     }
 
@@ -488,7 +531,7 @@ mod tests {
         roster.join(at(0), address(1), &join("web1", 7, 1));
         roster.join(at(0), address(2), &join("web1", 7, 2));
         assert!(!roster.on_heard(at(1), address(1), Slot(0), BootNonce(1)));
-        assert_eq!(roster.hosts()[0].twin, Some(address(1)));
+        assert_eq!(roster.hosts()[0].twin(), Some(address(1)));
     }
 
     #[test]

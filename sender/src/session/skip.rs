@@ -68,7 +68,7 @@ impl Session {
         let mut needy = self.needy_hosts().peekable();
         needy.peek().is_some()
             && self.needy_hosts().all(|host| host.holds_partial)
-            && needy.any(|host| host.have.is_none())
+            && needy.any(|host| host.have().is_none())
     }
 
     fn needy_hosts(&self) -> impl Iterator<Item = &Host> {
@@ -81,7 +81,7 @@ impl Session {
         let everything = 0..self.geometry.space_bytes(Space::Payload);
         let everything = HeldRanges(vec![everything]);
         self.needy_hosts().fold(everything, |held, host| {
-            let runs = host.have.as_deref().unwrap_or_default();
+            let runs = host.have().unwrap_or_default();
             held.intersection(&HeldRanges::of_frames(runs, &self.config.frame_offsets))
         })
     }

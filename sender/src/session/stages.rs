@@ -244,7 +244,7 @@ impl Session {
         let goal = self.goal_phase();
         let is_asked = |host: &Host| {
             let is_settled = is_tail && (host.phase == goal || host.phase == HostPhase::Active);
-            host.phase != HostPhase::Failed && host.twin.is_none() && !is_settled
+            host.phase != HostPhase::Failed && host.twin().is_none() && !is_settled
         };
         let ranges = self.roster.begin_sweep(now, is_asked, SWEEP_RANGES);
         let asked: u32 = ranges.iter().map(|(first, last)| last.0 - first.0 + 1).sum();
@@ -371,9 +371,8 @@ impl Session {
             let is_silent =
                 |host: &&Host| host.is_present() && host.has_staged() && !host.has_acknowledged;
             let silent = self.roster.hosts().iter().filter(is_silent).take(ORDER_UNICASTS_MAX);
-            let to_one = |host: &Host| {
-                Output::Unicast(host.address, Message::Activate(order.clone()))
-            };
+            let to_one =
+                |host: &Host| Output::Unicast(host.address, Message::Activate(order.clone()));
             self.outputs.extend(silent.map(to_one));
         }
         self.timers.arm(TimerName::Order, now + ORDER_INTERVAL);

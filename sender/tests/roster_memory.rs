@@ -1,0 +1,157 @@
+//! Goal: a sender counts ten thousand hosts in five megabytes. Method: an allocator that counts what
+//! is in use, and a session that ten thousand hosts join and report to, through its public face.
+
+#![expect(unsafe_code, reason = "a counting allocator can only be installed as a GlobalAlloc")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use common::digest::Digest;
+use common::geometry::{Geometry, PreambleLengths};
+use common::id::{BootNonce, ImageKind, ReleaseId, SessionId, Slot};
+use common::time::Timestamp;
+use common::units::Bitrate;
+use common::wire::{
+    Activation, Announce, Fault, HostPhase, Join, KindSet, Message, Seal, SenderFacts, SenderStage,
+    SessionTimers, Status,
+};
+use sender::session::{Config, Expect, LISTEN, Output, Quorum, RateRequest, Session};
+
+/// The promise: bytes of a sender's state for one host (issue 3).
+const HOST_BYTES_MAX: usize = 512;
+const HOSTS: usize = 10_000;
+
+struct Counting;
+
+thread_local! {
+    static USED_BYTES: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: every call is passed on unchanged to the system's allocator; counting touches only a
+// thread-local number that itself needs no allocation.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        USED_BYTES.with(|bytes| bytes.set(bytes.get().wrapping_add(layout.size())));
+        // SAFETY: the caller keeps GlobalAlloc's contract, which is the same one.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        USED_BYTES.with(|bytes| bytes.set(bytes.get().wrapping_sub(layout.size())));
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+fn config() -> Config {
+    let lengths = PreambleLengths { manifest: 1000, ..PreambleLengths::default() };
+    let geometry = Geometry::new(1408, 1024, 256, 16, 1000, 200_000_000).expect("a geometry");
+    let announce = Announce {
+        version_min: 1,
+        version_max: 1,
+        release: ReleaseId(Digest::of(b"manifest")),
+        image: Digest::of(b"image"),
+        app: "shop".parse().expect("a name"),
+        label: "v1".parse().expect("a name"),
+        kind: ImageKind::Raw,
+        image_bytes: 200_000_000,
+        geometry,
+        preamble: lengths,
+        data_group: SocketAddr::from(([239, 192, 70, 71], 7070)),
+        feedback: SocketAddr::from(([198, 18, 0, 1], 7071)),
+        timers: SessionTimers {
+            join_window: Duration::from_secs(1),
+            announce_interval: Duration::from_millis(100),
+            grtt: Duration::from_millis(50),
+            backoff: Duration::from_millis(500),
+            slot: Duration::from_micros(50),
+        },
+        group_size: 1,
+        activation: Activation::Together,
+        stage: SenderStage::Joining,
+        sender: SenderFacts { host: "d".into(), user: "u".into(), started: 1, instance: 1 },
+        salt: [7; 16],
+        sent_at_us: 0,
+        insecure: true,
+    };
+    Config {
+        session: SessionId(1),
+        announce,
+        frame_offsets: vec![0, 200_000_000],
+        expect: Expect::Any,
+        quorum: Quorum::All,
+        join_window: Duration::from_secs(1),
+        timeout: None,
+        rate: RateRequest::Fixed(Bitrate::from_megabits(1000)),
+        seal: Seal::Plain,
+    }
+}
+
+fn join(host: usize) -> Message {
+    Message::Join(Join {
+        host: format!("web{host:05}.example.com").parse().expect("a name"),
+        version_min: 1,
+        version_max: 1,
+        machine: host as u64,
+        nonce: BootNonce(host as u64),
+        link: Some(Bitrate::from_megabits(1000)),
+        free_bytes: 1 << 40,
+        clock_us: 0,
+        kinds: KindSet::default(),
+        holds_release: false,
+        holds_image: false,
+        holds_partial: false,
+        echo_us: 0,
+        held: Duration::ZERO,
+    })
+}
+
+fn status(host: usize) -> Message {
+    Message::Status(Status {
+        slot: Slot(host as u32),
+        nonce: BootNonce(host as u64),
+        sweep: 1,
+        phase: HostPhase::Receiving,
+        blocks_done: 3,
+        blocks_total: 140,
+        received: 1000,
+        lost: 10,
+        kernel_drops: 0,
+        dropped_blocks: 0,
+        backlog_kib: 0,
+        fault: Fault::None,
+        detail: String::new(),
+        echo_us: 0,
+        held: Duration::ZERO,
+    })
+}
+
+fn drain(session: &mut Session, now: Timestamp) {
+    while !matches!(session.poll_output(now), Output::Idle(_) | Output::Ended) {}
+}
+
+#[test]
+fn a_host_costs_the_sender_at_most_half_a_kilobyte() {
+    let start = Timestamp::from_nanos(1_000_000_000);
+    let mut session = Session::new(start, config());
+    let now = start + LISTEN;
+    session.handle_timeout(now);
+    drain(&mut session, now);
+    let before = USED_BYTES.get();
+    for message in [join, status] {
+        for host in 0..HOSTS {
+            let address = [198, 18, (host >> 8) as u8, host as u8];
+            session.handle_feedback(now, SocketAddr::from((address, 7000)), &message(host));
+            drain(&mut session, now);
+        }
+    }
+    let bytes = (USED_BYTES.get() - before) / HOSTS;
+    assert_eq!(session.progress().joined, HOSTS);
+    assert!(bytes <= HOST_BYTES_MAX, "{bytes} bytes a host");
+    assert!(bytes > 100, "what is counted is the roster: {bytes} bytes a host");
+}
