@@ -191,7 +191,9 @@ fn build(
         .transpose()?;
     let directory = staged.as_ref().map_or(tree.root.as_path(), Staged::root);
     match kind {
-        ImageKind::Erofs => erofs::build(tree, directory, wanted.owner, &image, cancel)?,
+        ImageKind::Erofs => {
+            erofs::build(tree, directory, wanted.owner, &image, wanted.temporary, cancel)?
+        }
         ImageKind::Squashfs => {
             squashfs::build(directory, wanted.owner, wanted.threads, &image, cancel)?;
         }

@@ -258,6 +258,36 @@ fn forget_what_its_reader_drops(kind: ImageKind, tree: &mut BTreeMap<PathBuf, Co
 }
 
 #[test]
+fn the_longest_names_are_packed_or_refused_with_the_one_true_line() {
+    let (directory, file) = ("d".repeat(255), "f".repeat(255));
+    for kind in TREE_KINDS.into_iter().filter(|kind| has_maker(*kind)) {
+        let site = Site::new();
+        let place = site.path("source").join(&directory);
+        fs::create_dir_all(&place).unwrap();
+        fs::write(place.join(&file), "text").unwrap();
+        let request = site.request("source", Some(kind));
+        match site.pack(&request) {
+            Ok(_) => {
+                let (image, copy) = (site.image(), site.path("copy"));
+                unpack(kind, &image, &copy);
+                assert_eq!(fs::read(copy.join(&directory).join(&file)).unwrap(), b"text", "{kind}");
+            }
+            // mkfs.erofs up to 1.5.
+            Err(error) => {
+                assert_eq!(kind, ImageKind::Erofs, "{error}");
+                let line = format!(
+                    "{}: its name has 255 bytes, and this mkfs.erofs takes 254: shorten the name, \
+                     install a newer erofs-utils, or pack with --image ext2 or tar",
+                    site.path("source").join(&directory).display()
+                );
+                assert_eq!((error.to_string(), error.exit()), (line, Exit::Refused));
+                assert_eq!(fs::read_dir(site.path("out")).unwrap().count(), 0);
+            }
+        }
+    }
+}
+
+#[test]
 fn what_is_left_out_leaves_no_trace_in_the_image() {
     let site = Site::new();
     make_tree(&site.path("tree"), |_| ());
