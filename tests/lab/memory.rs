@@ -19,6 +19,26 @@ fn image_bytes() -> u64 {
 }
 
 #[test]
+fn a_received_image_leaves_the_page_cache_to_the_services() {
+    let mut lab = Lab::new(Shape::hosts(1));
+    lab.host(1).put_store_on_disk_of_its_own(300 << 20);
+    lab.start_hosts(&HostOptions::app("shop"));
+    let release = lab.raw_release("r1", 96 << 20);
+    Send::of(&release.bundle).expect(1).run(&lab, DEADLINE).expect_exit(exit::DONE);
+    let host = &lab.hosts()[0];
+    let image = host.store().join("shop/images").join(&host.image_names("shop")[0]);
+    let cached = || {
+        let resident = "--bytes --noheadings --output RES ".to_owned() + &image.to_string_lossy();
+        let bytes = host.node().tool("fincore", &resident);
+        bytes.trim().parse::<u64>().expect("fincore prints a number")
+    };
+    assert!(cached() < 1 << 20, "{} bytes of the image are still cached", cached());
+    // That the figure is one: now somebody reads it.
+    host.expect_current(&release);
+    assert!(cached() > 90 << 20, "{} bytes of the image are cached", cached());
+}
+
+#[test]
 fn a_stalled_disk_and_a_late_host_cost_no_memory() {
     // Goal: the bound holds when a host cannot write for ten seconds, and for one that comes late.
     // Method: h1 has a disk of its own, frozen at a quarter; h2 starts at half.

@@ -30,7 +30,7 @@ use super::layout::Layout;
 use super::limits::{DEPTH_DEFAULT, ENTRIES_DEFAULT, READ_BYTES};
 use super::prefix::Prefix;
 use super::step::{Bounds, Step};
-use super::world::{With, World};
+use super::world::{With, World, bytes_behind, windows_passed};
 
 /// A finished image under its final name: every chunk verified, durable.
 #[derive(Debug)]
@@ -155,7 +155,12 @@ impl Partial {
         let write = Step::Write { path: self.layout.part(digest), offset, bytes };
         self.apply(&write, With::Bytes(&self.file, raw))?;
         let claim = Step::Claim { path: self.layout.journal(digest), offset, bytes };
-        self.apply(&claim, With::Bytes(&self.journal, &journal::record(offset, bytes)))
+        self.apply(&claim, With::Bytes(&self.journal, &journal::record(offset, bytes)))?;
+        // An archive is dropped behind its unpacker, which reads it.
+        if let (None, Some(windows)) = (&self.unpacker, windows_passed(range.start, range.end)) {
+            self.world.uncache(&self.file, bytes_behind(windows));
+        }
+        Ok(())
     }
 
     /// Makes the image durable and gives it its final name; for a tar, also waits until it is
@@ -173,6 +178,8 @@ impl Partial {
         let path = self.settle()?;
         let tree = self.join_unpacker(&path)?;
         let image = &self.preamble.manifest.image;
+        // What services have in the page cache is worth more than an image that nobody reads yet.
+        self.world.uncache(&self.file, image.bytes);
         Ok(VerifiedImage { digest: image.digest, kind: image.kind, path, tree })
     }
 

@@ -8,6 +8,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::{Condvar, Mutex, PoisonError};
 
+use super::world::{bytes_behind, drop_cache, windows_passed};
+
 #[derive(Debug, Default)]
 struct Progress {
     verified: u64,
@@ -85,7 +87,12 @@ impl Read for Follower<'_> {
         if count == 0 {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the image was cut short"));
         }
+        let begin = self.at;
         self.at += count as u64;
+        if let Some(windows) = windows_passed(begin, self.at) {
+            // Nobody reads an archive twice.
+            drop_cache(self.file, bytes_behind(windows));
+        }
         Ok(count)
     }
 }

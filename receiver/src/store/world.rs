@@ -8,12 +8,13 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::FallocateFlags;
+use rustix::fs::{Advice, FallocateFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
@@ -44,6 +45,13 @@ pub trait World: Send + Sync + fmt::Debug {
     /// # Errors
     /// Why it could not be done. A failed step may be done in part, for `Store` to clean up.
     fn apply(&self, step: &Step, with: With<'_>) -> Result<(), StepError>;
+
+    /// Leaves the page cache of the first `bytes` of `file` to others, as far as they are written out
+    /// and not mapped. No step: it changes nothing, and where it cannot be done the pages go when
+    /// memory is short.
+    fn uncache(&self, file: &File, bytes: u64) {
+        drop_cache(file, bytes);
+    }
 
     /// What is mounted.
     ///
@@ -139,13 +147,33 @@ fn allocate(path: &Path, bytes: u64, ranges: &[Range<u64>]) -> io::Result<()> {
 fn write_image(file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
     file.write_all_at(bytes, offset)?;
     let end = offset + bytes.len() as u64;
-    let window = end / WRITEBACK_BYTES;
-    if window > offset / WRITEBACK_BYTES {
+    if let Some(windows) = windows_passed(offset, end) {
         // Frames come nearly in order: what lies in the window before this one is mostly there.
-        let start = (window - 1) * WRITEBACK_BYTES;
+        let start = (windows - 1) * WRITEBACK_BYTES;
         sys::start_writeback(file, start, WRITEBACK_BYTES);
     }
     Ok(())
+}
+
+/// Has the kernel drop the pages of the first `bytes` of a file that are clean and not mapped.
+pub(super) fn drop_cache(file: &File, bytes: u64) {
+    // To the kernel no bytes are all of the file.
+    if let Some(bytes) = NonZeroU64::new(bytes) {
+        // A hint: some filesystems do not take it.
+        let _ = rustix::fs::fadvise(file, 0, Some(bytes), Advice::DontNeed);
+    }
+}
+
+/// How many windows of [`WRITEBACK_BYTES`] lie before the one that a range from `offset` to `end`
+/// reaches into, if that is another than it begins in.
+pub(super) fn windows_passed(offset: u64, end: u64) -> Option<u64> {
+    let windows = end / WRITEBACK_BYTES;
+    (windows > offset / WRITEBACK_BYTES).then_some(windows)
+}
+
+/// What may be dropped when so many windows were passed: the last is being written out only now.
+pub(super) fn bytes_behind(windows: u64) -> u64 {
+    windows.saturating_sub(1) * WRITEBACK_BYTES
 }
 
 fn open_journal(path: &Path, header: &[u8], bytes: u64) -> io::Result<()> {
