@@ -1,5 +1,6 @@
-//! Goal: a sender counts ten thousand hosts in five megabytes. Method: an allocator that counts what
-//! is in use, and a session that ten thousand hosts join and report to, through its public face.
+//! Goal: a sender counts ten thousand hosts in five megabytes. Method: an allocator that counts
+//! what is in use, and a session that ten thousand hosts join and report to, through its public
+//! face.
 
 #![expect(unsafe_code, reason = "a counting allocator can only be installed as a GlobalAlloc")]
 
@@ -122,6 +123,7 @@ fn status(host: usize) -> Message {
         received: 1000,
         lost: 10,
         kernel_drops: 0,
+        wasted: 0,
         dropped_blocks: 0,
         backlog_kib: 0,
         fault: Fault::None,

@@ -46,9 +46,9 @@ pub trait World: Send + Sync + fmt::Debug {
     /// Why it could not be done. A failed step may be done in part, for `Store` to clean up.
     fn apply(&self, step: &Step, with: With<'_>) -> Result<(), StepError>;
 
-    /// Leaves the page cache of the first `bytes` of `file` to others, as far as they are written out
-    /// and not mapped. No step: it changes nothing, and where it cannot be done the pages go when
-    /// memory is short.
+    /// Leaves the page cache of the first `bytes` of `file` to others, as far as they are written
+    /// out and not mapped. No step: it changes nothing, and where it cannot be done the pages go
+    /// when memory is short.
     fn uncache(&self, file: &File, bytes: u64) {
         drop_cache(file, bytes);
     }

@@ -47,8 +47,8 @@ pub fn build(
     match longest_name(tree) {
         Some(path) if !takes_longest_names(temporary, cancel)? => Err(PackError::refused(
             &tree.root.join(path),
-            "its name has 255 bytes, and this mkfs.erofs takes 254: shorten the name, install a newer \
-             erofs-utils, or pack with --image ext2 or tar",
+            "its name has 255 bytes, and this mkfs.erofs takes 254: shorten the name, install a \
+             newer erofs-utils, or pack with --image ext2 or tar",
         )),
         _ => Err(MKFS.failed(said)),
     }
@@ -60,8 +60,8 @@ fn longest_name(tree: &Tree) -> Option<&Path> {
     tree.entries.iter().map(|entry| entry.path.as_path()).find(is_longest)
 }
 
-/// Whether the tool takes the longest names, seen by giving it one. Up to version 1.5 it cuts them by
-/// a byte, and says of the rest that there is no such file, naming none.
+/// Whether the tool takes the longest names, seen by giving it one. Up to version 1.5 it cuts them
+/// by a byte, and says of the rest that there is no such file, naming none.
 fn takes_longest_names(temporary: &Path, cancel: &Cancel) -> Result<bool, PackError> {
     let unwritable = |error| PackError::output(temporary, error);
     let probe = tempfile::Builder::new().prefix(".fanfare-").tempdir_in(temporary);

@@ -151,6 +151,11 @@ impl Host {
         self.rare.get_or_insert_default()
     }
 
+    /// Whether it still takes symbols.
+    fn is_receiving(&self) -> bool {
+        self.is_present() && matches!(self.phase, HostPhase::Joined | HostPhase::Receiving)
+    }
+
     /// Whether it counts: neither lost, nor failed, nor one of two of a name.
     pub fn is_present(&self) -> bool {
         !self.is_lost && self.twin().is_none() && self.phase != HostPhase::Failed
