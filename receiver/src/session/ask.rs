@@ -90,11 +90,17 @@ impl Asking {
         (self.poll, self.echo)
     }
 
-    /// What the host would have to ask for of the blocks below `end`, lowest first.
+    /// What the host would have to ask for of the blocks below `end`, lowest first. Blocks of which it
+    /// holds nothing are asked for only while there is room for them: their symbols would be thrown
+    /// away, and the blocks that fill the memory would wait behind them (PROTOCOL 6.2).
     pub fn wants(&mut self, blocks: &Blocks, end: u32) -> Vec<(BlockIndex, u32)> {
         self.polled.retain(|block| !blocks.is_done(BlockIndex(*block)));
+        let mut room = blocks.room();
         let want = |block: &u32| {
             let block = BlockIndex(*block);
+            if !blocks.has_begun(block) {
+                room = room.checked_sub(1)?;
+            }
             blocks.want_beyond_announced(block).map(|want| (block, want))
         };
         self.polled.range(..end).filter_map(want).take(NEED_BLOCKS_MAX).collect()
@@ -119,6 +125,9 @@ impl Asking {
 
 #[cfg(test)]
 mod tests {
+    use common::id::SessionId;
+    use common::wire::SymbolHeader;
+
     use super::*;
 
     fn world() -> (Geometry, Blocks, Asking) {
@@ -140,6 +149,27 @@ mod tests {
             [(BlockIndex(0), 10)],
             "1 is announced, 2 is held"
         );
+    }
+
+    // PROTOCOL 6.2: what would be thrown away is not asked for.
+    #[test]
+    fn a_full_memory_is_emptied_before_more_is_asked_for() {
+        let (geometry, _, mut asking) = world();
+        let mut blocks = Blocks::new(geometry, 2);
+        (0..4).for_each(|block| asking.cover(&geometry, BlockIndex(block)));
+        let wants = asking.wants(&blocks, u32::MAX);
+        assert_eq!(wants, [(BlockIndex(0), 10), (BlockIndex(1), 10)], "two have room");
+        let mut arrive = |block, transmission| {
+            let (session, block) = (SessionId(1), BlockIndex(block));
+            let (seq, key_epoch, flags, announced) = (0, 0, 0, 0);
+            let header =
+                SymbolHeader { session, seq, key_epoch, flags, block, transmission, announced };
+            blocks.arrive(&[header], &mut Vec::new());
+        };
+        arrive(2, 3);
+        arrive(3, 5);
+        let wants = asking.wants(&blocks, u32::MAX);
+        assert_eq!(wants, [(BlockIndex(2), 13), (BlockIndex(3), 15)], "what was begun goes first");
     }
 
     #[test]

@@ -152,6 +152,11 @@ impl Blocks {
         self.handed_on * 2 >= self.slots
     }
 
+    /// Blocks that memory has room for beside those that hold some.
+    pub fn room(&self) -> usize {
+        self.slots.saturating_sub(self.open.len() + self.handed_on)
+    }
+
     /// Whether nothing more is needed of any block.
     pub fn are_all_done(&self) -> bool {
         self.done == self.total()
@@ -237,7 +242,7 @@ impl Blocks {
     /// A free slot for `block`, if need be by dropping the oldest unfinished block of an earlier
     /// window.
     fn make_room(&mut self, block: BlockIndex) -> Result<Option<BlockIndex>, DropReason> {
-        if self.open.len() + self.handed_on < self.slots {
+        if self.room() > 0 {
             return Ok(None);
         }
         let oldest = *self.open.first().ok_or(DropReason::NoMemory)?;
