@@ -7,8 +7,8 @@
 //
 // A contestant of `compare`, no tool: it exists because Debian packages the library alone. HOSTS
 // receivers, whose nodes are numbered from 1, must acknowledge the whole file; the sender then
-// ends, with exit code 0. BLOCK source and PARITY repair segments make a block, of which AUTO repair
-// segments are sent unasked.
+// ends, with exit code 0. BLOCK source and PARITY repair segments make a block, of which AUTO
+// repair segments are sent unasked.
 
 #include <cstdio>
 #include <cstdlib>
@@ -59,7 +59,9 @@ static int send(NormInstanceHandle instance, char** args) {
     NormSetGroupSize(session, hosts);
     NormSetTxSocketBuffer(session, SOCKET_BYTES);
     const UINT16 block = atoi(args[4]), parity = atoi(args[5]);
-    if (!NormStartSender(session, 1, BUFFER_BYTES, SEGMENT_BYTES, block, parity)) fail("cannot send");
+    if (!NormStartSender(session, 1, BUFFER_BYTES, SEGMENT_BYTES, block, parity)) {
+        fail("cannot send");
+    }
     NormSetAutoParity(session, atoi(args[6]));
     for (int node = 1; node <= hosts; node++) {
         if (!NormAddAckingNode(session, node)) fail("too many hosts");

@@ -24,8 +24,8 @@ pub const FILE: &str = "image";
 /// Room beside the files themselves.
 const SPARE_BYTES: u64 = 256 << 20;
 
-/// What a host's process takes beside a small file, and at most: its budget of symbols and
-/// fragments and its socket's buffer.
+/// What a host's process takes beside a small file, and at most: its budget of symbols and of
+/// fragments, and its socket's buffer.
 const HOST_BYTES_MIN: u64 = 8 << 20;
 const HOST_BYTES_MAX: u64 = 160 << 20;
 /// Packets that wait at the sender's interface where it is not limited: as Linux has it for queues

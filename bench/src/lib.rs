@@ -4,7 +4,8 @@
 //! * [`compare`]: fanfare beside its peers, cell by cell of hosts and loss (root);
 //! * [`arena`], [`cell`], [`contestant`], [`fanfare`], [`race`]: where, under what circumstances
 //!   and who runs, and one run;
-//! * [`crowd`]: hundreds of real hosts at once; [`profile`]: where sender and host spend time;
+//! * [`crowd`]: hundreds of real hosts at once;
+//! * [`profile`]: where sender and host spend their time;
 //! * [`meter`], [`statistics`]: what a run costs; [`machine`], [`conditions`]: on what;
 //! * [`interrupt`], [`program`]: what Ctrl-C means to all: everything begun is ended and removed.
 //!

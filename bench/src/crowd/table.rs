@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 use crate::cell::Cell;
 use crate::columns::markdown;
 use crate::conditions::Conditions;
-use crate::race::{Run, Watched};
+use crate::race::Watched;
 use crate::statistics::{median, range};
 
 /// Version of the figures' form.
 const SCHEMA: u32 = 1;
 
-/// What a crowd took. Times and processor time are of the timed run, memory of the other one.
+/// What a crowd took.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Crowd {
     schema: u32,
@@ -71,22 +71,18 @@ struct Wire {
 }
 
 impl Crowd {
-    /// What a timed and a watched run came to.
+    /// What a run came to.
     ///
     /// # Errors
     /// When the sender's summary is none, or names a host that has not staged.
-    pub fn of(
-        cell: &Cell,
-        conditions: Conditions,
-        timed: &Run,
-        watched: &Watched,
-    ) -> anyhow::Result<Self> {
+    pub fn of(cell: &Cell, conditions: Conditions, watched: &Watched) -> anyhow::Result<Self> {
+        let run = &watched.run;
         let summary: Summary =
-            serde_json::from_str(&timed.said).context("the sender's summary is no object")?;
+            serde_json::from_str(&run.said).context("the sender's summary is no object")?;
         let staged = summary.hosts.iter().filter(|host| host.state == "staged").count();
         anyhow::ensure!(staged == cell.hosts, "{staged} of {} hosts staged", cell.hosts);
         let of_hosts = |figure: &dyn Fn(&Host) -> f64| Spread::of(summary.hosts.iter().map(figure));
-        let cpu = timed.host_cpu.iter().map(Duration::as_secs_f64);
+        let cpu = run.host_cpu.iter().map(Duration::as_secs_f64);
         let used = |bytes: fn(&::tests::memory::Peak) -> u64| {
             watched.hosts.iter().map(move |host| bytes(&host.peak) as f64)
         };
@@ -95,15 +91,15 @@ impl Crowd {
             schema: SCHEMA,
             cell: cell.clone(),
             conditions,
-            seconds: timed.time.as_secs_f64(),
+            seconds: run.time.as_secs_f64(),
             staged_seconds: of_hosts(&|host| host.seconds.unwrap_or(0.0)),
-            wire_bytes: timed.wire.bytes,
+            wire_bytes: run.wire.bytes,
             needs: summary.wire.needs,
             symbols_per_source: summary.wire.sent_symbols as f64
                 / summary.wire.source_symbols.max(1) as f64,
             lost: of_hosts(&|host| host.lost as f64),
             kernel_drops: summary.hosts.iter().map(|host| host.kernel_drops).sum(),
-            sender_cpu_seconds: timed.sender_cpu.as_secs_f64(),
+            sender_cpu_seconds: run.sender_cpu.as_secs_f64(),
             host_cpu_seconds: Spread::of(cpu.clone()),
             hosts_cpu_seconds: cpu.sum(),
             sender_bytes: watched.sender.peak.both_bytes,
@@ -170,6 +166,7 @@ mod tests {
     use super::*;
     use crate::meter::watch::Used;
     use crate::meter::wire::Counts;
+    use crate::race::Run;
 
     fn crowd(states: [&str; 2]) -> anyhow::Result<Crowd> {
         let host = |state: &str, seconds: f64| {
@@ -205,9 +202,8 @@ mod tests {
             used.peak.both_bytes = mebibytes << 20;
             used
         };
-        let watched =
-            Watched { run: run.clone(), sender: used(50), hosts: vec![used(20), used(30)] };
-        Crowd::of(&cell, Conditions::default(), &run, &watched)
+        let watched = Watched { run, sender: used(50), hosts: vec![used(20), used(30)] };
+        Crowd::of(&cell, Conditions::default(), &watched)
     }
 
     #[test]

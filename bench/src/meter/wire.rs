@@ -1,9 +1,8 @@
 //! Bytes that left the sender's machine, headers included, and how fast they left.
 //!
 //! Trains are one packet to the interface's own counters, which so miss the headers of all
-//! datagrams but the first; the queueing discipline counts every datagram with its headers. It is a
-//! process to ask it, so the rate is taken from the interface and scaled by what both counted in
-//! all.
+//! datagrams but the first; the queueing discipline counts every datagram with its headers. To ask
+//! it takes a process, so the rate is taken from the interface and scaled by what both counted.
 
 use std::time::Duration;
 
