@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use common::units::Bitrate;
 use common::wire::Activation;
 use sender::session::{Expect, HostReport, HostState, Outcome, Phase};
 use tests::sim::{Faults, HostSetup, Loss, Setup, World};
@@ -122,6 +123,30 @@ fn one_full_disk_leaves_the_old_release_everywhere_and_is_named() {
     assert!((0..8).all(|host| !world.is_active(host)));
     let report = report_of(&world, "h2");
     assert_eq!((report.state, report.reason.as_str()), (HostState::Failed, "disk full"));
+}
+
+// PROTOCOL 5.1.
+#[test]
+fn when_every_host_has_failed_the_rest_is_sent_to_nobody() {
+    let mut world = World::new(Setup { payload_bytes: 64_000_000, ..setup() });
+    for host in 0..8 {
+        world.set_host(host, HostSetup { disk_full: true, ..HostSetup::default() });
+    }
+    assert_eq!(world.run(), Outcome::NotReached);
+    assert!(world.efficiency() < 0.1, "{}", world.efficiency());
+}
+
+// PROTOCOL 5.1, 7.4: together means all of those who are there when it is decided.
+#[test]
+fn a_staged_host_that_falls_silent_keeps_the_others_from_switching() {
+    let mut world = World::new(Setup { payload_bytes: 64_000_000, ..setup() });
+    world
+        .set_host(7, HostSetup { disk: Some(Bitrate::from_megabits(100)), ..HostSetup::default() });
+    world.run_until(|world| world.sender().progress().staged == 7);
+    world.stop_host(3);
+    assert_eq!(world.run(), Outcome::NotReached);
+    assert!((0..8).all(|host| !world.is_active(host)));
+    assert_eq!(report_of(&world, "h3").state, HostState::Lost);
 }
 
 // PROTOCOL 8.1.

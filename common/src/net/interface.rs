@@ -121,8 +121,11 @@ pub enum InterfaceError {
         /// The names that could be meant.
         candidates: String,
     },
-    /// Nothing speaks this family, not even loopback.
-    #[error("no interface is up with an {family} address (there are: {present})")]
+    /// Nothing but perhaps loopback speaks this family.
+    #[error(
+        "no interface to other machines is up with an {family} address (there are: {present}); \
+         --interface lo stays on this machine"
+    )]
     NoAddress {
         /// The family that was asked for.
         family: Family,
@@ -205,7 +208,8 @@ pub fn find_interface(name_or_address: &str) -> Result<Interface, InterfaceError
 }
 
 /// The interface that groups of this family go over when nobody says which: the one with the route
-/// to the default group (mostly the default route), else the only one that is up, else loopback.
+/// to the default group (mostly the default route), else the only one that is up; never loopback
+/// unless a route says so.
 ///
 /// # Errors
 /// One line: several could be meant, or none speaks the family.
@@ -240,12 +244,8 @@ fn choose(
         .collect();
     match outside.as_slice() {
         [only] => Ok(only.clone()),
-        [] => all
-            .iter()
-            .filter(has_address)
-            .find(|interface| interface.is_loopback)
-            .cloned()
-            .ok_or_else(|| InterfaceError::NoAddress { family, present: names(all) }),
+        // Loopback is never meant by saying nothing: at boot it would be taken for good.
+        [] => Err(InterfaceError::NoAddress { family, present: names(all) }),
         _ => Err(InterfaceError::Ambiguous { family, candidates: names(&outside) }),
     }
 }
@@ -330,7 +330,8 @@ mod tests {
         let down = Interface { is_up: false, ..interface("eth2", 4, &["198.18.2.1"]) };
         let some = [lo.clone(), eth0.clone(), down.clone()];
         assert_eq!(chosen(&some, Family::V4, None), Ok("eth0".to_owned()));
-        assert_eq!(chosen(&[lo.clone(), down], Family::V4, None), Ok("lo".to_owned()));
+        let only_lo = chosen(&[lo.clone(), down], Family::V4, None).unwrap_err();
+        assert!(only_lo.starts_with("no interface to other machines is up"), "{only_lo}");
         assert_eq!(
             chosen(&[lo, eth0, eth1], Family::V4, None),
             Err("eth0, eth1 are up and none has the IPv4 route to 239.192.70.70: \
@@ -344,7 +345,11 @@ mod tests {
         let all = [interface("lo", 1, &["127.0.0.1"]), interface("eth0", 2, &["198.18.0.1"])];
         assert_eq!(
             chosen(&all, Family::V6, None),
-            Err("no interface is up with an IPv6 address (there are: lo, eth0)".to_owned())
+            Err(
+                "no interface to other machines is up with an IPv6 address (there are: lo, eth0); \
+                 --interface lo stays on this machine"
+                    .to_owned()
+            )
         );
     }
 

@@ -153,8 +153,7 @@ pub fn run(
         None => default_interface(family)?,
     };
     let store = Arc::new(Store::open(&options.store, options.apps.clone())?);
-    let link =
-        LinkOptions { source: options.source, buffers: CONTROL_BUFFERS, ..LinkOptions::default() };
+    let link = control_link(options);
     let control =
         network.join_group(options.group, &interface, &link).map_err(DaemonError::Network)?;
     let bind = interface.bind_address(family, 0).ok_or_else(|| DaemonError::Address {
@@ -204,6 +203,11 @@ pub fn run(
         board,
     };
     daemon.run(stop)
+}
+
+/// How the sockets for announces and answers are opened.
+fn control_link(options: &Options) -> LinkOptions {
+    LinkOptions { source: options.source, buffers: CONTROL_BUFFERS, ..LinkOptions::default() }
 }
 
 fn announce_start(options: &Options, interface: &Interface, store: &Store) {

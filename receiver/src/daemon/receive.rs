@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use common::drops::{DropCounters, DropReason};
 use common::id::{BlockIndex, ImageKind, SessionId};
-use common::net::LinkOptions;
+use common::net::{Family, Interface, LinkOptions, find_interface};
 use common::time::Timestamp;
 use common::wire::{
     Announce, Fault, Kind, KindSet, Message, Seal, SymbolHeader, escaped, peek_kind,
@@ -169,6 +169,10 @@ impl Daemon<'_> {
     pub(super) fn joined(&mut self, id: SessionId, holdings: &Holdings) {
         let Some(joining) = self.joining.remove(&id) else { return };
         let Joining { announce, heard_at, work } = joining;
+        if let Err(error) = self.follow_interface() {
+            work.cancel();
+            return self.cannot_join(id, &announce, &error);
+        }
         match self.member(heard_at, id, &announce, Arc::clone(&work), holdings) {
             Ok(member) => {
                 let sender = (escaped(&announce.sender.host), escaped(&announce.sender.user));
@@ -182,6 +186,26 @@ impl Daemon<'_> {
                 self.cannot_join(id, &announce, &error);
             }
         }
+    }
+
+    /// Opens the host's own sockets anew where its interface has another address or number than
+    /// when they were opened: feedback would leave with an address that is no longer ours.
+    fn follow_interface(&mut self) -> io::Result<()> {
+        let interface = find_interface(&self.interface.name).map_err(io::Error::other)?;
+        let family = Family::of(self.options.group.ip());
+        let same = |it: &Interface| (it.index, it.bind_address(family, 0));
+        if same(&interface) != same(&self.interface) {
+            let Some(bind) = interface.bind_address(family, 0) else {
+                let line = format!("interface {} has lost its address", interface.name);
+                return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, line));
+            };
+            info!("interface {}: its address is {} now", interface.name, bind.ip());
+            let link = super::control_link(self.options);
+            self.own = self.network.unicast(bind, &interface, &link)?;
+            self.control = self.network.join_group(self.options.group, &interface, &link)?;
+        }
+        self.interface = interface;
+        Ok(())
     }
 
     fn cannot_join(&mut self, id: SessionId, announce: &Announce, error: &io::Error) {

@@ -167,6 +167,11 @@ impl Blocks {
         self.blocks[block.0 as usize].standing == Standing::Done
     }
 
+    /// Whether enough of `block` has arrived to decode it.
+    pub fn has_enough(&self, block: BlockIndex) -> bool {
+        matches!(self.blocks[block.0 as usize].standing, Standing::HandedOn | Standing::Done)
+    }
+
     /// Takes a train's symbols; one verdict for each is appended.
     pub fn arrive(&mut self, headers: &[SymbolHeader], verdicts: &mut Vec<Verdict>) {
         verdicts.reserve(headers.len());

@@ -546,7 +546,9 @@ impl Session {
 
     fn wants(&mut self) -> Vec<(BlockIndex, u32)> {
         let preamble = self.geometry.space_blocks(Space::Preamble);
-        let end = if self.knows_held { u32::MAX } else { preamble.end };
+        // PROTOCOL 6.8: who does not even get the preamble would not get the payload either.
+        let has_preamble = preamble.clone().all(|block| self.blocks.has_enough(BlockIndex(block)));
+        let end = if self.knows_held && has_preamble { u32::MAX } else { preamble.end };
         self.asking.wants(&self.blocks, end)
     }
 

@@ -102,6 +102,7 @@ fn poll(id: u32) -> Poll {
 #[test]
 fn a_host_asks_once_after_a_poll_and_not_when_the_announced_count_rises_first() {
     let mut session = session(Activation::Together);
+    complete_preamble(&mut session);
     session.handle_poll(at(10), 0, &poll(1));
     assert_eq!(needs(&drain(&mut session, at(500))), 1);
     session.handle_poll(at(600), 1, &poll(2));
@@ -217,6 +218,17 @@ fn a_host_without_a_slot_has_nobody_to_say_goodbye_to() {
     let mut session = Session::new(at(0), SessionId(5), &announce, facts(), 1);
     session.handle_shutdown(at(1));
     assert_eq!(drain(&mut session, at(1)).last(), Some(&Output::Ended(Ending::Left)));
+}
+
+// PROTOCOL 6.8.
+#[test]
+fn a_host_that_does_not_get_the_preamble_asks_for_nothing_of_the_payload() {
+    let mut session = session(Activation::Together);
+    session.handle_poll(at(10), 0, &poll(1));
+    assert_eq!(needs(&drain(&mut session, at(500))), 0);
+    complete_preamble(&mut session);
+    session.handle_poll(at(600), 1, &poll(2));
+    assert_eq!(needs(&drain(&mut session, at(1000))), 1);
 }
 
 // PROTOCOL 4.13: an order issued before one that was obeyed is late news.

@@ -71,7 +71,7 @@ fn live_text(snapshot: &Snapshot) -> String {
         daemon.kinds.join(" ")
     );
     for complaint in &daemon.complaints {
-        let _ = writeln!(text, "cannot use {complaint}");
+        let _ = writeln!(text, "{complaint}");
     }
     let _ = writeln!(text, "{}", drops_line(&snapshot.drops));
     if snapshot.sessions.is_empty() {
@@ -149,7 +149,7 @@ mod tests {
             text,
             "web-1: fanhost 0.1.0, process 4711, since 2023-11-14T22:13:20Z\n\
              listens to 239.192.70.70:7070 on eth0 for shop, kinds tar raw\n\
-             cannot use ext2: not root\n\
+             ext2: not root\n\
              datagrams dropped: 7 bad-checksum\n\
              now: shop 2.0 (abababababab) receiving, 3 of 12 blocks, 990 datagrams, 1.00 % lost, \
              2 dropped by the kernel\n\

@@ -180,7 +180,7 @@ pub struct Progress {
     pub median: f64,
     /// Symbols sent beyond the source symbols.
     pub repair_symbols: u64,
-    /// The rate in force.
+    /// The rate in force; for an observer, what was achieved in the last second.
     pub rate: Bitrate,
     /// Bytes sent so far.
     pub bytes: u64,

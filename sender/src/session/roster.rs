@@ -23,6 +23,9 @@ const SILENT_SWEEPS_MIN: u32 = 3;
 const FLEETS_PER_FALSE_LOSS: f64 = 1000.0;
 /// A host is never given up sooner than this: scheduling on a busy machine stalls for a second.
 pub const LOST_AFTER: Duration = Duration::from_secs(2);
+/// Nothing is decided about a host that was last heard before this: half a second longer than a
+/// host at its goal goes unasked.
+const DOUBTFUL_AFTER: Duration = Duration::from_millis(1500);
 
 /// What is known of one host.
 #[derive(Debug, Clone)]
@@ -252,6 +255,13 @@ impl Roster {
         let place =
             self.by_name.binary_search_by(|slot| self.hosts[slot.0 as usize].name.cmp(name));
         place.map(|place| self.by_name[place])
+    }
+
+    /// Whether a present host was not heard for so long that it may be gone (PROTOCOL 7.4).
+    pub fn has_doubtful(&self, now: Timestamp) -> bool {
+        let is_doubtful =
+            |host: &Host| host.is_present() && now.since(host.heard_at) >= DOUBTFUL_AFTER;
+        self.hosts.iter().any(is_doubtful)
     }
 
     /// What the hosts that take symbols have to weather: the loss of their 95th percentile, since

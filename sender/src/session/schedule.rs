@@ -147,6 +147,20 @@ impl Schedule {
         self.open_next_window();
     }
 
+    /// Leaves out the windows that the pass has not begun: nobody was told of them. What is begun
+    /// stays announced, and is owed.
+    pub fn end_pass(&mut self) {
+        for window in std::mem::replace(&mut self.windows, 0..0) {
+            for block in self.geometry.window(window) {
+                let block = &mut self.blocks[block as usize];
+                block.announced = block.sent;
+            }
+        }
+        self.current = None;
+        let begun = std::mem::take(&mut self.in_window);
+        self.owed.extend(begun.into_iter().filter(|index| !self.open.contains(index)));
+    }
+
     /// Serves what was deferred in the pass.
     pub fn begin_flush(&mut self) {
         self.is_flushing = true;

@@ -26,6 +26,8 @@ const FLUSH_POLL_MIN: Duration = Duration::from_millis(50);
 const FLUSH_POLL_DATAGRAMS: usize = 16;
 /// Between two sweeps while symbols flow.
 const SWEEP_PASS: Duration = Duration::from_millis(100);
+/// A host that has come to its goal is asked again when nothing was heard of it for this long.
+const SETTLED_ASK_INTERVAL: Duration = Duration::from_secs(1);
 /// Between two sweeps when nothing else goes on.
 const SWEEP_TAIL: Duration = Duration::from_millis(20);
 /// A host that takes symbols and completes no block for this long gets nowhere.
@@ -204,7 +206,8 @@ impl Session {
         let held = self.held_by_all();
         let geometry = self.geometry;
         self.schedule.begin(Space::Payload, |block| held.has_block(&geometry, block));
-        if !self.schedule.is_passing() {
+        self.evaluate(now);
+        if self.phase == Phase::Pass && !self.schedule.is_passing() {
             self.begin_flush(now);
         }
     }
@@ -244,7 +247,8 @@ impl Session {
         let goal = self.goal_phase();
         let is_asked = |host: &Host| {
             let is_settled = is_tail && (host.phase == goal || host.phase == HostPhase::Active);
-            host.phase != HostPhase::Failed && host.twin().is_none() && !is_settled
+            let is_fresh = now.since(host.heard_at) < SETTLED_ASK_INTERVAL;
+            host.phase != HostPhase::Failed && host.twin().is_none() && !(is_settled && is_fresh)
         };
         let ranges = self.roster.begin_sweep(now, is_asked, SWEEP_RANGES);
         let asked: u32 = ranges.iter().map(|(first, last)| last.0 - first.0 + 1).sum();
@@ -313,6 +317,12 @@ impl Session {
     pub(super) fn evaluate(&mut self, now: Timestamp) {
         let is_receiving = self.roster.tally().receiving() > 0;
         match self.phase {
+            // Whoever took symbols has failed or gone: the rest of the pass is for nobody.
+            Phase::Pass if !is_receiving => {
+                self.schedule.end_pass();
+                self.begin_flush(now);
+                self.evaluate(now);
+            }
             Phase::Flush if !is_receiving => {
                 self.advance(Step::Repaired);
                 self.evaluate(now);
@@ -321,7 +331,11 @@ impl Session {
                 self.advance(Step::LateHost);
                 self.timers.arm(TimerName::FlushPoll, now);
             }
-            Phase::Settling if self.roster.tally().short_of(self.goal_phase()) == 0 => {
+            // PROTOCOL 5.1: nothing is decided while somebody's last word is old.
+            Phase::Settling
+                if self.roster.tally().short_of(self.goal_phase()) == 0
+                    && !self.roster.has_doubtful(now) =>
+            {
                 self.decide(now);
             }
             Phase::Activating => self.consider_activated(now),

@@ -17,6 +17,7 @@ use common::time::Timestamp;
 use common::wire::{Kind, Message, Seal, SymbolHeader};
 use std::os::fd::AsFd;
 
+use super::meter::RateMeter;
 use super::prepare::{Prepared, Preparers, Symbols};
 use super::{Observer, Plan, SendError, SendOptions};
 use crate::session::{Channel, Config, HostReport, Outcome, Output, Phase, Session, WireReport};
@@ -98,6 +99,7 @@ struct Driver<'a> {
     has_complained: bool,
     observer: &'a mut dyn Observer,
     next_progress: Timestamp,
+    meter: RateMeter,
     damage: Option<BundleError>,
 }
 
@@ -134,6 +136,7 @@ pub fn run(
         has_complained: false,
         observer,
         next_progress: Timestamp::ZERO,
+        meter: RateMeter::default(),
         damage: None,
     };
     driver.run()?;
@@ -305,8 +308,14 @@ impl Driver<'_> {
     fn tell(&mut self, now: Timestamp) {
         if now >= self.next_progress {
             self.next_progress = now + PROGRESS_INTERVAL;
-            self.observer.progress(self.session.elapsed(now), &self.session.progress());
+            self.report_progress(now);
         }
+    }
+
+    fn report_progress(&mut self, now: Timestamp) {
+        let mut progress = self.session.progress();
+        progress.rate = self.meter.look(now, progress.bytes);
+        self.observer.progress(self.session.elapsed(now), &progress);
     }
 
     fn sleep(&mut self, time: Duration) -> Result<(), SendError> {
@@ -324,7 +333,7 @@ impl Driver<'_> {
 
     fn finish(&mut self) -> Result<(), SendError> {
         let now = self.clock.now();
-        self.observer.progress(self.session.elapsed(now), &self.session.progress());
+        self.report_progress(now);
         self.damage.take().map_or(Ok(()), |damage| Err(SendError::Bundle(damage)))
     }
 }

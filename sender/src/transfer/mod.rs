@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "the sender's facts come from its environment")]
 
 mod driver;
+mod meter;
 mod prepare;
 
 use std::io;
