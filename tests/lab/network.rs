@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tests::hostile::Rubbish;
-use tests::lab::{Family, HostOptions, Lab, Shape, Snooping};
+use tests::lab::{Family, HostOptions, Lab, Release, Shape, Snooping};
 use tests::outcome::exit;
 use tests::process::pass_time;
 use tests::product::{Image, Send};
@@ -79,6 +79,25 @@ fn a_second_sender_of_the_same_app_is_refused_and_told_who_is_first() {
     sending.wait(DEADLINE).expect_exit(exit::DONE);
     for host in lab.hosts() {
         host.expect_current(&first);
+    }
+}
+
+#[test]
+fn a_host_whose_address_has_changed_takes_part_in_the_next_send() {
+    let mut lab = Lab::new(Shape::hosts(2));
+    lab.start_hosts(&HostOptions::app("shop"));
+    let send = |lab: &Lab, release: &Release| {
+        Send::of(&release.bundle).expect(2).run(lab, DEADLINE).expect_exit(exit::DONE)
+    };
+    send(&lab, &lab.small_release("r1", Image::Tar));
+    let node = lab.hosts()[0].node();
+    node.ip("address flush dev eth0 scope global");
+    node.ip("address add 198.18.77.1/15 dev eth0");
+    node.ip("route replace 224.0.0.0/4 dev eth0");
+    let second = lab.small_release("r2", Image::Tar);
+    send(&lab, &second);
+    for host in lab.hosts() {
+        host.expect_current(&second);
     }
 }
 

@@ -90,9 +90,9 @@ impl Asking {
         (self.poll, self.echo)
     }
 
-    /// What the host would have to ask for of the blocks below `end`, lowest first. Blocks of which it
-    /// holds nothing are asked for only while there is room for them: their symbols would be thrown
-    /// away, and the blocks that fill the memory would wait behind them (PROTOCOL 6.2).
+    /// What the host would have to ask for of the blocks below `end`, lowest first. Blocks of which
+    /// it holds nothing are asked for only while there is room for them: their symbols would be
+    /// thrown away, and the blocks that fill the memory would wait behind them (PROTOCOL 6.2).
     pub fn wants(&mut self, blocks: &Blocks, end: u32) -> Vec<(BlockIndex, u32)> {
         self.polled.retain(|block| !blocks.is_done(BlockIndex(*block)));
         let mut room = blocks.room();

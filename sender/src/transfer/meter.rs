@@ -12,7 +12,7 @@ const WINDOW: Duration = Duration::from_secs(1);
 /// A running measurement.
 #[derive(Debug, Default)]
 pub struct RateMeter {
-    /// When it was looked at, and bytes sent by then; the first is at least a window old, if any is.
+    /// When it was looked at, and bytes sent by then; the first is a window old, if any is.
     looks: VecDeque<(Timestamp, u64)>,
 }
 
