@@ -160,7 +160,8 @@ fn the_default_interface_follows_the_route_and_is_never_a_guess() {
     let chosen = |family| {
         host.run(move || default_interface(family).map(|it| it.name).map_err(|it| it.to_string()))
     };
-    assert_eq!(chosen(Family::V4), Ok("lo".to_owned()));
+    let only_loopback = chosen(Family::V4).unwrap_err();
+    assert!(only_loopback.starts_with("no interface to other machines is up"), "{only_loopback}");
     let switch = Namespace::new().unwrap();
     switch.sh("ip link add br0 type bridge && ip link set br0 up");
     switch.plug(&host, "eth0", "port0", 0, 1);

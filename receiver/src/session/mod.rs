@@ -43,8 +43,8 @@ pub use orders::OrderKind;
 const JOIN_RETRY: Duration = Duration::from_millis(200);
 /// Doubles with every repetition: JOINs that collided once do not collide again, however many.
 const JOIN_SPREAD: Duration = Duration::from_millis(100);
-/// Longest that the spread becomes: 40,000 JOINs at 100 a millisecond. Longer, and a host whose answers
-/// are lost is silent for so long that its sender gives it up.
+/// Longest that the spread becomes: 40,000 JOINs at 100 a millisecond. Longer, and a host whose
+/// answers are lost is silent for so long that its sender gives it up.
 const JOIN_SPREAD_MAX: Duration = Duration::from_millis(400);
 /// A host that hears the announce but no symbol for this long says so.
 const NO_DATA_AFTER: Duration = Duration::from_secs(1);
