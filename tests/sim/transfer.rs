@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use common::units::Bitrate;
 use common::wire::Activation;
-use sender::session::{Expect, HostReport, HostState, Outcome, Phase};
+use sender::session::{Expect, HostReport, HostState, Outcome, Phase, RateRequest};
 use tests::sim::{Faults, HostSetup, Loss, Setup, World};
 
 use crate::main_seed;
@@ -146,6 +146,15 @@ fn a_staged_host_that_falls_silent_keeps_the_others_from_switching() {
     assert_eq!(world.run(), Outcome::NotReached);
     assert!((0..8).all(|host| !world.is_active(host)));
     assert_eq!(report_of(&world, "h3").state, HostState::Lost);
+}
+
+// PROTOCOL 7.5.
+#[test]
+fn a_pass_that_outlasts_all_patience_with_one_window_is_repaired_all_the_same() {
+    let rate = RateRequest::Fixed(Bitrate::from_megabits(4));
+    let mut world = World::new(Setup { rate, ..lossy(Loss::Independent(0.02)) });
+    assert_eq!(world.run(), Outcome::Reached, "{:#?}", world.sender().host_reports());
+    assert!(world.elapsed() > Duration::from_secs(16), "{:?}", world.elapsed());
 }
 
 // PROTOCOL 8.1.

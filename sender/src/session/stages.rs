@@ -216,6 +216,7 @@ impl Session {
         self.advance(Step::PassSent);
         self.schedule.begin_flush();
         self.flush_from = 0;
+        self.flush_since = now;
         let wait = self.grtt.backoff() + 2 * self.grtt.estimate();
         self.timers.arm(TimerName::FlushPoll, now + wait);
         self.timers.arm_earlier(TimerName::Sweep, now + SWEEP_TAIL);
@@ -279,7 +280,8 @@ impl Session {
         }
         for slot in 0..self.roster.len() {
             let host = &self.roster.hosts()[slot];
-            let waited = now.since(host.progress_at);
+            // PROTOCOL 7.5: in a slow pass the blocks of a window take longer than any patience.
+            let waited = now.since(host.progress_at.max(self.flush_since));
             let limit = match host.phase {
                 HostPhase::Joined | HostPhase::Receiving if host.backlog_kib > 0 => DISK_STALL_MAX,
                 HostPhase::Joined | HostPhase::Receiving if host.fault != Fault::None => FAULTY_MAX,
