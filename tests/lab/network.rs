@@ -63,6 +63,44 @@ fn a_host_that_hears_the_announce_but_no_data_names_mtu_or_igmp() {
     lab.hosts()[0].expect_current(&release);
 }
 
+// PROTOCOL 7.9.
+#[test]
+fn a_bridge_that_forgets_its_members_in_the_middle_is_reminded() {
+    // Goal: a switch without a working querier does not end a session that lasts.
+    // Method: the bridge asks once a minute and forgets after eight seconds; the pass takes thirteen.
+    let forgetful = Snooping {
+        query_interval: Duration::from_secs(60),
+        membership: Duration::from_secs(8),
+        ..Snooping::QUICK
+    };
+    let mut lab = Lab::new(Shape { snooping: forgetful, ..Shape::hosts(2) });
+    lab.start_hosts(&HostOptions::app("shop"));
+    let release = lab.raw_release("r1", 12 << 20);
+    let send = Send::of(&release.bundle).expect(2).rate("8Mbit");
+    let outcome = send.run(&lab, DEADLINE).expect_exit(exit::DONE);
+    assert!(outcome.elapsed() > forgetful.membership, "{:?}", outcome.elapsed());
+    for host in lab.hosts() {
+        host.expect_current(&release);
+        assert!(host.log().contains("the groups are joined anew"), "{}", host.log());
+    }
+}
+
+// PROTOCOL 7.9.
+#[test]
+fn a_host_that_goes_deaf_is_named_for_it() {
+    let mut lab = Lab::new(Shape::hosts(2));
+    lab.start_hosts(&HostOptions::app("shop"));
+    let release = lab.raw_release("r1", 8 << 20);
+    let send = Send::of(&release.bundle).expect(2).activate("each").rate("16Mbit");
+    let mut sending = send.start(&lab);
+    sending.wait_until_sent(lab.sender(), 4 << 20);
+    lab.host(2).node().cut("ip daddr 224.0.0.0/4");
+    let outcome = sending.wait(DEADLINE).expect_exit(exit::NOT_REACHED);
+    let deaf = outcome.host("h2");
+    assert!(deaf.reason.contains("hears nothing of the sender any more: IGMP"), "{deaf:?}");
+    lab.hosts()[0].expect_current(&release);
+}
+
 #[test]
 fn a_second_sender_of_the_same_app_is_refused_and_told_who_is_first() {
     let mut lab = Lab::new(Shape::hosts(2).with("second"));

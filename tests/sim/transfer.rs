@@ -157,6 +157,18 @@ fn a_pass_that_outlasts_all_patience_with_one_window_is_repaired_all_the_same() 
     assert!(world.elapsed() > Duration::from_secs(16), "{:?}", world.elapsed());
 }
 
+// PROTOCOL 7.9.
+#[test]
+fn a_host_that_goes_deaf_is_named_for_it_and_holds_nobody_up_for_long() {
+    let mut world = World::new(Setup { payload_bytes: 64_000_000, ..setup() });
+    world.run_until(|world| world.sender().progress().sent > 0.3);
+    world.set_loss(3, Loss::Independent(1.0));
+    assert_eq!(world.run(), Outcome::NotReached, "together: nobody switches");
+    let report = report_of(&world, "h3");
+    assert!(report.reason.contains("hears nothing of the sender any more"), "{report:?}");
+    assert!(world.elapsed() < Duration::from_secs(9), "{:?}", world.elapsed());
+}
+
 // PROTOCOL 8.1.
 #[test]
 fn each_switches_every_host_that_can_and_hold_switches_none() {

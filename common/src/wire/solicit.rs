@@ -23,6 +23,18 @@ wire_numbers! {
     }
 }
 
+impl SolicitReason {
+    /// What the host misses and why that may be, for people.
+    pub const fn line(self) -> &'static str {
+        match self {
+            Self::NoData => "hears the announce but no data: MTU or IGMP",
+            Self::SenderLost => {
+                "hears nothing of the sender any more: IGMP, or the network is down"
+            }
+        }
+    }
+}
+
 /// A host's call for help.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Solicit {

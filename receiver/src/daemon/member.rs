@@ -66,6 +66,8 @@ pub struct Member {
     pub kernel_drops: u32,
     /// Whether a failure to send was told.
     pub has_complained: bool,
+    /// Whether the membership of the control group is to be renewed, too.
+    pub wants_rejoin: bool,
 }
 
 impl Member {
@@ -98,6 +100,7 @@ impl Member {
                 Output::Send(message) => self.send(own, seal, outbound, &message),
                 Output::Discard(block) => spare.extend(self.assemblies.remove(&block)),
                 Output::Switch => self.work.activate(),
+                Output::Rejoin => self.rejoin(),
                 Output::Ended(ending) => {
                     self.ending = Some(ending);
                     break None;
@@ -119,6 +122,16 @@ impl Member {
             && !std::mem::replace(&mut self.has_complained, true)
         {
             warn!("{} {}: cannot answer the sender: {error}", self.app, self.label);
+        }
+    }
+
+    /// Has switches and routers hear again that this host listens.
+    fn rejoin(&mut self) {
+        let (_, why) = self.session.fault();
+        warn!("{} {}: {why}; the groups are joined anew", self.app, self.label);
+        self.wants_rejoin = true;
+        if let Err(error) = self.link.rejoin() {
+            warn!("{} {}: the data group is not joined anew: {error}", self.app, self.label);
         }
     }
 

@@ -331,6 +331,9 @@ impl Daemon<'_> {
                 Some(deadline) => earliest = earliest.min(deadline),
                 None => over.push(*id),
             }
+            if std::mem::take(&mut member.wants_rejoin) {
+                self.next_rejoin = now;
+            }
         }
         for id in over {
             self.end_session(id);

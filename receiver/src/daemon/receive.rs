@@ -254,6 +254,7 @@ impl Daemon<'_> {
             ending: None,
             kernel_drops: 0,
             has_complained: false,
+            wants_rejoin: false,
         })
     }
 

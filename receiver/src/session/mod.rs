@@ -7,6 +7,7 @@
 mod ask;
 mod bitmaps;
 mod blocks;
+mod hearing;
 mod orders;
 pub mod phase;
 mod report;
@@ -26,13 +27,14 @@ use common::timers::{Deadline, Timers};
 use common::units::Bitrate;
 use common::wire::{
     Activation, Advertise, Announce, Fault, HAVE_RANGES_MAX, Have, HostPhase, Join, JoinAck,
-    JoinVerdict, KindSet, Message, Need, Poll, SenderStage, Solicit, SolicitReason, SymbolHeader,
+    JoinVerdict, KindSet, Message, Need, Poll, SenderStage, SymbolHeader,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use ask::Asking;
 use blocks::Blocks;
+use hearing::Hearing;
 use phase::Step;
 use report::Reporting;
 
@@ -46,8 +48,6 @@ const JOIN_SPREAD: Duration = Duration::from_millis(100);
 /// Longest that the spread becomes: 40,000 JOINs at 100 a millisecond. Longer, and a host whose
 /// answers are lost is silent for so long that its sender gives it up.
 const JOIN_SPREAD_MAX: Duration = Duration::from_millis(400);
-/// A host that hears the announce but no symbol for this long says so.
-const NO_DATA_AFTER: Duration = Duration::from_secs(1);
 /// Parts of a HAVE repeated at most so often without JOIN-ACK saying that it was seen.
 const HAVE_ATTEMPTS: u32 = 20;
 /// Pause between two attempts at HAVE.
@@ -76,8 +76,8 @@ timer_names! {
         Rate,
         /// The acknowledgement of an order is due.
         Acknowledge,
-        /// Announces arrive and symbols do not.
-        NoData,
+        /// The next look whether the sender or its data is missed.
+        Missed,
         /// The sender has been silent for too long.
         Silence,
         /// The next STATUS of a host that is told to stop.
@@ -177,6 +177,8 @@ pub enum Output {
     Discard(BlockIndex),
     /// Switch `current` to the staged release.
     Switch,
+    /// Renew the memberships of the data and the control group.
+    Rejoin,
     /// The session is over; drop it.
     Ended(Ending),
     /// Nothing to do until then; `None`: only input can wake us.
@@ -206,7 +208,7 @@ pub struct Session {
     /// One slot of the sweep, and for how many hosts.
     slot_time: Duration,
     group_size: u32,
-    has_data: bool,
+    hearing: Hearing,
     /// Whether it is known which frames are held: until then nothing of the payload is asked for.
     knows_held: bool,
     fault: Fault,
@@ -260,7 +262,7 @@ impl Session {
             announced_at: (announce.sent_at_us, now),
             slot_time: announce.timers.slot,
             group_size: announce.group_size,
-            has_data: false,
+            hearing: Hearing::new(now),
             fault: Fault::None,
             detail: String::new(),
             drops: DropCounters::default(),
@@ -323,7 +325,7 @@ impl Session {
         headers: &[SymbolHeader],
         verdicts: &mut Vec<Verdict>,
     ) {
-        self.on_heard(now);
+        self.on_heard_in_group(now);
         let Some(first) = headers.first() else { return };
         if self.geometry.has_block(first.block)
             && self.asking.on_window(&self.geometry, &mut self.blocks, first.block)
@@ -348,31 +350,11 @@ impl Session {
         }
     }
 
-    fn on_data(&mut self) {
-        if !self.has_data {
-            self.has_data = true;
-            self.timers.disarm(TimerName::NoData);
-            if self.fault == Fault::NoData {
-                self.fault = Fault::None;
-                self.detail.clear();
-            }
-        }
-        if self.phase == HostPhase::Joined {
-            self.advance(Step::FirstSymbol);
-        }
-    }
-
     /// The sender's periodic announce.
     pub fn handle_announce(&mut self, now: Timestamp, announce: &Announce) {
         self.on_heard(now);
         self.announced_at = (announce.sent_at_us, now);
-        self.stage = announce.stage;
-        let is_waiting = !self.has_data && !self.blocks.are_all_done() && self.slot.is_some();
-        let is_sending =
-            matches!(self.stage, SenderStage::Preamble | SenderStage::Pass | SenderStage::Flush);
-        if is_waiting && is_sending {
-            self.timers.arm_earlier(TimerName::NoData, now + NO_DATA_AFTER);
-        }
+        self.on_stage(now, announce.stage);
     }
 
     /// The answer to JOIN.
@@ -386,7 +368,9 @@ impl Session {
             return;
         }
         self.timers.disarm(TimerName::Join);
-        self.slot = Some(ack.slot);
+        if self.slot.replace(ack.slot).is_none() {
+            self.begin_to_listen(now);
+        }
         if ack.have_seen {
             self.timers.disarm(TimerName::Have);
         }
@@ -394,7 +378,7 @@ impl Session {
 
     /// The sender asks for needs, for status, or both.
     pub fn handle_poll(&mut self, now: Timestamp, seq: u32, poll: &Poll) {
-        self.on_heard(now);
+        self.on_heard_in_group(now);
         self.reporting.observe([seq]);
         self.group_size = poll.group_size;
         self.asking.on_poll(now, poll.id, poll.sent_at_us, poll.backoff, poll.group_size);
@@ -427,7 +411,7 @@ impl Session {
 
     /// The sender raised announced counts.
     pub fn handle_advertise(&mut self, now: Timestamp, seq: u32, advertise: &Advertise) {
-        self.on_heard(now);
+        self.on_heard_in_group(now);
         self.reporting.observe([seq]);
         for (block, announced) in &advertise.blocks {
             self.blocks.learn(*block, 0, *announced);
@@ -508,7 +492,7 @@ impl Session {
             TimerName::StatusSlot => self.send_status(now),
             TimerName::Rate => self.send_rate(now),
             TimerName::Acknowledge => self.send_activated(),
-            TimerName::NoData => self.on_no_data(now),
+            TimerName::Missed => self.on_missed(now),
             TimerName::Silence => {
                 self.outputs.push_back(Output::Ended(Ending::SenderLost));
             }
@@ -519,11 +503,6 @@ impl Session {
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Output {
         self.outputs.pop_front().unwrap_or_else(|| Output::Idle(self.timers.next()))
-    }
-
-    // PROTOCOL 7.7: idle after 8 s of silence.
-    fn on_heard(&mut self, now: Timestamp) {
-        self.timers.arm(TimerName::Silence, now + limits::SENDER_SILENCE_MAX);
     }
 
     fn advance(&mut self, step: Step) {
@@ -608,15 +587,6 @@ impl Session {
         if self.have_attempts < HAVE_ATTEMPTS {
             self.timers.arm(TimerName::Have, now + HAVE_RETRY);
         }
-    }
-
-    fn on_no_data(&mut self, now: Timestamp) {
-        self.fault = Fault::NoData;
-        self.detail = "hears the announce but no data: MTU or IGMP".to_owned();
-        let (host, nonce) = (self.facts.host.clone(), self.facts.nonce);
-        self.send(Message::Solicit(Solicit { host, nonce, reason: SolicitReason::NoData }));
-        self.send_status(now);
-        self.timers.arm(TimerName::NoData, now + NO_DATA_AFTER);
     }
 
     fn send(&mut self, message: Message) {

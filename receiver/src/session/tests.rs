@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use common::digest::Digest;
 use common::geometry::PreambleLengths;
 use common::id::ImageKind;
-use common::wire::{BlockCount, Order, SenderFacts, SessionTimers};
+use common::wire::{BlockCount, Order, SenderFacts, SessionTimers, SolicitReason};
 
 use super::*;
 
@@ -180,6 +180,60 @@ fn a_held_image_that_turns_out_wrong_is_asked_for() {
     assert_eq!(session.blocks().done(), 2, "the preamble, and a block of frames of zeros");
     session.handle_poll(at(10), 20, &poll(1));
     assert_eq!(needs(&drain(&mut session, at(500))), 1);
+}
+
+/// What a session says that it misses, and how often it renews its memberships.
+fn missed(outputs: &[Output]) -> (Vec<SolicitReason>, usize) {
+    let reason = |output: &Output| match output {
+        Output::Send(Message::Solicit(solicit)) => Some(solicit.reason),
+        _ => None,
+    };
+    let rejoins = outputs.iter().filter(|output| **output == Output::Rejoin).count();
+    (outputs.iter().filter_map(reason).collect(), rejoins)
+}
+
+// PROTOCOL 7.9 and 7.7.
+#[test]
+fn a_host_that_hears_nothing_says_so_each_second_until_it_is_idle() {
+    let mut session = session(Activation::Together);
+    assert_eq!(missed(&drain(&mut session, at(1000))), (Vec::new(), 0));
+    let outputs = drain(&mut session, at(7900));
+    assert_eq!(missed(&outputs), (vec![SolicitReason::SenderLost; 7], 7));
+    let end = drain(&mut session, at(8100));
+    assert_eq!(end.last(), Some(&Output::Ended(Ending::SenderLost)));
+    assert_eq!(statuses(&outputs), [(HostPhase::Joined, Fault::NoData); 7]);
+}
+
+// PROTOCOL 7.9.
+#[test]
+fn a_host_that_hears_announces_alone_says_so_until_data_comes() {
+    let mut announce = announce(Activation::Together, Duration::from_micros(50));
+    let mut session = session(Activation::Together);
+    for (stage, expected) in [(SenderStage::Joining, 0), (SenderStage::Pass, 1)] {
+        announce.stage = stage;
+        let from = if stage == SenderStage::Joining { 0 } else { 1500 };
+        let mut outputs = Vec::new();
+        for tenth in 1..=15 {
+            session.handle_announce(at(from + tenth * 100), &announce);
+            outputs.extend(drain(&mut session, at(from + tenth * 100)));
+        }
+        let reasons = vec![SolicitReason::NoData; expected];
+        assert_eq!(missed(&outputs), (reasons, expected), "{stage:?}");
+    }
+    // Polls get through, symbols do not: a matter of MTU.
+    session.handle_poll(at(3100), 0, &poll(1));
+    assert_eq!(session.fault().0, Fault::NoData);
+    session.handle_symbols(at(3110), &[header(BlockIndex(1), 0)], &mut Vec::new());
+    assert_eq!(session.fault(), (Fault::None, ""));
+    // And then the group alone falls silent, which the next word ends.
+    let mut outputs = Vec::new();
+    for tenth in 32..=52 {
+        session.handle_announce(at(tenth * 100), &announce);
+        outputs.extend(drain(&mut session, at(tenth * 100)));
+    }
+    assert_eq!(missed(&outputs), (vec![SolicitReason::NoData; 1], 1));
+    session.handle_poll(at(5300), 1, &poll(2));
+    assert_eq!(session.fault(), (Fault::None, ""));
 }
 
 /// The STATUSes among outputs.

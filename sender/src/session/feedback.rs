@@ -7,8 +7,8 @@ use common::geometry::Space;
 use common::id::{BootNonce, HostName, Slot};
 use common::time::Timestamp;
 use common::wire::{
-    Activated, Have, HostPhase, Join, JoinAck, JoinVerdict, Message, Need, Outcome, Rate, Status,
-    VERSION,
+    Activated, Fault, Have, HostPhase, Join, JoinAck, JoinVerdict, Message, Need, Outcome, Rate,
+    Solicit, Status, VERSION,
 };
 
 use super::outcome::fault_line;
@@ -31,7 +31,8 @@ impl Session {
             Message::Status(status) => self.on_status(now, from, status),
             Message::Rate(rate) => self.on_rate(now, from, rate),
             Message::Activated(activated) => self.on_activated(now, from, activated),
-            // A host that has no slot yet joins; one that has is asked by the next sweep.
+            Message::Solicit(solicit) => self.on_solicit(now, from, solicit),
+            // What only a sender says.
             _ => {}
         }
     }
@@ -125,6 +126,14 @@ impl Session {
         self.evaluate(now);
     }
 
+    // PROTOCOL 7.9: it lives and cannot be asked.
+    fn on_solicit(&mut self, now: Timestamp, from: SocketAddr, solicit: &Solicit) {
+        let Ok(slot) = self.roster.slot_of(&solicit.host) else { return };
+        if self.roster.on_heard(now, from, slot, solicit.nonce) {
+            self.note_fault(slot, solicit.nonce, Fault::NoData, solicit.reason.line());
+        }
+    }
+
     fn on_activated(&mut self, now: Timestamp, from: SocketAddr, activated: &Activated) {
         let (slot, nonce) = (activated.slot, activated.nonce);
         let is_ours = activated.release == self.config.announce.release;
@@ -135,15 +144,15 @@ impl Session {
             Outcome::Done => HostPhase::Active,
             Outcome::Failed => HostPhase::Failed,
         };
-        self.note_fault(slot, nonce, activated);
+        self.note_fault(slot, nonce, activated.fault, &activated.detail);
         self.roster.on_answer(now, slot, nonce, phase);
         self.evaluate(now);
     }
 
-    fn note_fault(&mut self, slot: Slot, nonce: BootNonce, activated: &Activated) {
+    fn note_fault(&mut self, slot: Slot, nonce: BootNonce, fault: Fault, detail: &str) {
         if let Some(mut host) = self.roster.host_mut(slot, nonce) {
-            host.fault = activated.fault;
-            host.set_detail(&activated.detail);
+            host.fault = fault;
+            host.set_detail(detail);
         }
     }
 

@@ -251,7 +251,7 @@ impl Roster {
     }
 
     /// The slot of a name, or its place in the order of names.
-    fn slot_of(&self, name: &HostName) -> Result<Slot, usize> {
+    pub fn slot_of(&self, name: &HostName) -> Result<Slot, usize> {
         let place =
             self.by_name.binary_search_by(|slot| self.hosts[slot.0 as usize].name.cmp(name));
         place.map(|place| self.by_name[place])

@@ -517,6 +517,8 @@ impl Host {
                     self.trace.note(now, message.kind() as u64);
                     self.news.feedback.push((id, message));
                 }
+                // The network of a simulation forgets nobody.
+                Output::Rejoin => {}
                 Output::Switch => {
                     let at = now + Duration::from_millis(1);
                     self.post(at, Private::Store(StoreEvent::Switched));
