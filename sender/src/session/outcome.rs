@@ -110,7 +110,10 @@ impl Session {
         let present = hosts.iter().filter(|host| host.is_present());
         let mut shares: Vec<(f64, &HostName)> = present
             .map(|host| {
-                let done = if host.has_staged() { total } else { host.blocks_done.into() };
+                let done = match host.has_staged() {
+                    true => total,
+                    false => host.blocks_so_far(&self.geometry, self.phase),
+                };
                 (done / total, &host.name)
             })
             .collect();

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use common::geometry::Geometry;
 use common::id::{BootNonce, FrameIndex, HostName, Slot};
 use common::limits;
 use common::time::Timestamp;
@@ -13,6 +14,7 @@ use common::units::Bitrate;
 use common::wire::{Fault, Have, HostPhase, Join, JoinVerdict, Status};
 
 use super::loss::LossMeter;
+use super::phase::Phase;
 use super::schedule::Weather;
 use super::tally::{Edit, Tally};
 
@@ -46,6 +48,8 @@ pub struct Host {
     pub blocks_done: u32,
     /// Datagrams received and lost, and drops by its kernel.
     pub received: u32,
+    /// The same when `blocks_done` last changed: what came since is of blocks under way.
+    pub received_then: u32,
     /// Datagrams lost on the way.
     pub lost: u32,
     /// Datagrams that its kernel dropped.
@@ -104,6 +108,7 @@ impl Host {
             phase: HostPhase::Joined,
             blocks_done: 0,
             received: 0,
+            received_then: 0,
             lost: 0,
             kernel_drops: 0,
             dropped_blocks: 0,
@@ -174,6 +179,19 @@ impl Host {
     /// Whether `current` points at the release there.
     pub fn is_active(&self) -> bool {
         self.phase == HostPhase::Active && self.twin().is_none()
+    }
+
+    /// Blocks that it has, as far as can be told: in the pass the blocks of a window complete
+    /// together, and what it received since the last ones is of the next.
+    pub fn blocks_so_far(&self, geometry: &Geometry, phase: Phase) -> f64 {
+        let since = match phase {
+            Phase::Pass => self.received.saturating_sub(self.received_then),
+            _ => 0,
+        };
+        let under_way = f64::from(since) / f64::from(geometry.block_symbols());
+        let left = geometry.block_count().saturating_sub(self.blocks_done);
+        let most = f64::from(left.min(geometry.window_blocks().into()));
+        f64::from(self.blocks_done) + under_way.min(most)
     }
 
     fn enter(&mut self, now: Timestamp, phase: HostPhase) {
@@ -337,6 +355,7 @@ impl Roster {
         let Some(mut host) = self.host_mut(status.slot, status.nonce) else { return };
         if host.blocks_done != status.blocks_done {
             host.blocks_done = status.blocks_done;
+            host.received_then = status.received;
             host.progress_at = now;
         }
         // A switch acknowledged is not taken back by a STATUS that was under way.
@@ -515,6 +534,26 @@ mod tests {
 
     fn address(last: u8) -> SocketAddr {
         SocketAddr::from(([198, 18, 0, last], 1000))
+    }
+
+    #[test]
+    fn a_hosts_progress_moves_within_a_window_and_never_beyond_it() {
+        // Forty blocks of a hundred symbols, sixteen to a window.
+        let geometry = Geometry::new(64, 100, 25, 16, 0, 64 * 4000).unwrap();
+        let mut roster = Roster::default();
+        roster.join(at(0), address(1), &join("web1", 7, 1));
+        let mut told = |blocks_done, received, phase| {
+            let status = status(Slot(0), BootNonce(1), HostPhase::Receiving);
+            roster.on_status(at(1), &Status { blocks_done, received, ..status });
+            roster.hosts()[0].blocks_so_far(&geometry, phase)
+        };
+        assert_eq!(told(0, 800, Phase::Pass), 8.0);
+        assert_eq!(told(0, 1700, Phase::Pass), 16.0, "repairs of a window are no further blocks");
+        assert_eq!(told(16, 1700, Phase::Pass), 16.0);
+        assert_eq!(told(16, 1800, Phase::Pass), 17.0);
+        assert_eq!(told(39, 4000, Phase::Pass), 39.0);
+        assert_eq!(told(39, 9000, Phase::Pass), 40.0);
+        assert_eq!(told(39, 9000, Phase::Flush), 39.0, "what others need says nothing of this one");
     }
 
     #[test]
