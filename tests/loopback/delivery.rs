@@ -105,6 +105,22 @@ fn a_daemon_ends_cleanly_on_sigterm_and_serves_any_number_of_sessions() {
     assert_eq!(ending.code, Some(0), "{}", ending.stderr);
 }
 
+#[test]
+fn a_host_whose_current_is_the_release_already_is_active_from_the_start() {
+    let mut site = Site::new();
+    site.start("a");
+    let bundle = site.bundle("r1", Image::Tar);
+    site.run(&site.send(&bundle).expect(1)).expect_exit(exit::DONE);
+    let link = fs::read_link(site.current("a")).expect("it was switched");
+    for policy in ["together", "each", "hold"] {
+        let send = site.send(&bundle).expect(1).activate(policy);
+        let outcome = site.run(&send).expect_exit(exit::DONE);
+        assert_eq!(outcome.hosts_in("active"), ["a"], "{policy}: {}", outcome.report());
+        assert_eq!(outcome.symbols_per_source_symbol(), 0.0, "{policy}");
+        assert_eq!(fs::read_link(site.current("a")).ok().as_ref(), Some(&link), "{policy}");
+    }
+}
+
 // PROTOCOL 7.6.
 #[test]
 fn a_stored_image_that_was_changed_is_not_used_but_received_again() {

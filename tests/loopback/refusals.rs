@@ -1,10 +1,12 @@
 //! Command lines and configurations that make no sense: one line, the right code, no effect.
 
 use std::path::Path;
+use std::time::Duration;
 
+use tests::lab::Family;
 use tests::outcome::{exit, one_line};
-use tests::process::{Ending, Running, command};
-use tests::product::{self, Image};
+use tests::process::{Ending, Running, command, pass_time};
+use tests::product::{self, Image, Pack};
 
 use crate::site::{DEADLINE, Site};
 
@@ -90,6 +92,64 @@ fn a_dry_run_sends_nothing() {
     site.run(&site.send(&bundle).expect(1).arg("--dry-run")).expect_exit(exit::DONE);
     assert!(!site.current("a").exists());
     assert!(site.host(place).is_running());
+}
+
+#[test]
+fn a_release_that_expires_on_its_way_is_refused_by_the_host() {
+    // The sender looks when it begins; the host, who comes late, when it knows the manifest.
+    let mut site = Site::new();
+    let pack = Pack::of(&site.tree("r1"), "r1", Image::Tar).arg("--expires=6s");
+    let bundle = pack.run(site.path());
+    let send = site.send(&bundle).expect(1).arg("--join-window=30s");
+    let mut sending = send.start_here(Family::V4, &site.logs());
+    sending.process.wait_for_stderr("joining", DEADLINE);
+    pass_time(Duration::from_secs(7).saturating_sub(sending.process.age()));
+    site.start("a");
+    let outcome = sending.wait(DEADLINE).expect_exit(exit::NOT_REACHED);
+    let host = outcome.host("a");
+    let expected = ("failed", "shop r1 has expired: pack it again");
+    assert_eq!((host.state.as_str(), host.reason.as_str()), expected, "{host:?}");
+    assert!(!site.current("a").exists());
+}
+
+#[test]
+fn a_current_that_cannot_be_switched_keeps_all_on_the_old_release() {
+    let mut site = Site::new();
+    site.start("a");
+    let first = site.bundle("r1", Image::Tar);
+    site.run(&site.send(&first).expect(1)).expect_exit(exit::DONE);
+    let precious = site.current("b").join("precious");
+    std::fs::create_dir_all(&precious).expect("the directory is ours");
+    site.start("b");
+    let second = site.bundle("r2", Image::Tar);
+    let outcome = site.run(&site.send(&second).expect(2)).expect_exit(exit::NOT_REACHED);
+    let (a, b) = (outcome.host("a"), outcome.host("b"));
+    assert_eq!((a.state.as_str(), b.state.as_str()), ("staged", "failed"), "{}", outcome.report());
+    assert!(b.reason.contains("is no link but a directory: move it away"), "{b:?}");
+    assert!(precious.exists());
+    let link = std::fs::read_link(site.current("a")).expect("r1 is current");
+    assert!(link.starts_with("releases") && text_of(&link).contains("/r1-"), "{}", link.display());
+}
+
+#[test]
+fn a_host_that_is_not_on_the_list_is_named_and_left_out() {
+    let mut site = Site::new();
+    site.start("a");
+    let place = site.start("b");
+    let names = site.write("names", "a\n");
+    let bundle = site.bundle("r1", Image::Tar);
+    let send = site.send(&bundle).expect_text(&format!("@{}", names.display()));
+    // Slow enough that b, whose JOIN may be the later one, is heard before all is over.
+    let outcome = site.run(&send.rate("1Mbit")).expect_exit(exit::DONE);
+    let said = &outcome.ending.stderr;
+    let named = said.lines().filter(|line| {
+        line.starts_with("fanfare: b at 127.0.0.1:") && line.ends_with("joins but is not expected")
+    });
+    assert_eq!(named.count(), 1, "{said}");
+    assert_eq!(outcome.hosts().len(), 1, "{}", outcome.report());
+    assert!(!site.current("b").exists());
+    let log = site.host(place).stderr();
+    assert!(log.contains("not taken in: not expected"), "{log}");
 }
 
 fn text_of(path: &Path) -> String {

@@ -2,14 +2,16 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests read files and links")]
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use common::id::ImageKind;
 use common::wire::Fault;
 
-use super::fixture::{Place, Release, shop, stage_held};
+use super::fixture::{Place, Release, begin, shop, stage_held};
 use crate::store::{AppConfig, Store, default_root};
 
 #[test]
@@ -183,6 +185,58 @@ fn pruning_keeps_the_current_the_previous_one_more_and_what_waits() {
     // Current v3, previous v5; v9 and v4 are newer than the current one.
     assert_eq!(labels(&store), ["v9", "v5", "v4", "v3"]);
     place.assert_tidy();
+}
+
+#[test]
+fn pruning_removes_unfinished_images_but_the_newest_and_those_in_use() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = Place::new(directory.path());
+    let store = place.open();
+    let parts: Vec<Release> = (1..=4).map(Release::raw).collect();
+    let begun: Vec<_> = parts.iter().map(|release| begin(&store, &release.preamble)).collect();
+    for (age, release) in (0..).zip(&parts) {
+        let time = std::time::SystemTime::now() - Duration::from_secs(100 - age);
+        let path = place.store.join("shop/incoming").join(name_of(release, "part"));
+        File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+    }
+    // The first is still being received; the last was written last.
+    let mut begun = begun.into_iter();
+    let in_use = begun.next();
+    drop(begun);
+    store.prune(&shop()).unwrap();
+    let mut expected: Vec<_> = [&parts[0], &parts[3]]
+        .into_iter()
+        .flat_map(|release| ["journal", "part"].map(|end| name_of(release, end)))
+        .collect();
+    expected.sort();
+    assert_eq!(place.names("incoming"), expected);
+    assert_eq!(store.take_complaints(), [""; 0]);
+    drop(in_use);
+    store.prune(&shop()).unwrap();
+    assert_eq!(place.names("incoming").len(), 2, "the newest alone");
+}
+
+/// Name of a file of an unfinished image.
+fn name_of(release: &Release, end: &str) -> String {
+    format!("{}.{end}", release.preamble.manifest.image.digest)
+}
+
+#[test]
+fn a_release_is_refused_from_the_second_of_its_expiry_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = Place::new(directory.path());
+    let store = place.open();
+    let now = common::clock::unix_seconds();
+    let expiring = |at| {
+        let image = Release::raw(1).image;
+        Release::changed(ImageKind::Raw, 1, image, |manifest| manifest.expires = Some(at))
+    };
+    store.check(&shop(), &expiring(now + 3600).preamble).unwrap();
+    for at in [now, 1] {
+        let error = store.check(&shop(), &expiring(at).preamble).unwrap_err();
+        assert_eq!(error.fault(), Fault::VerifyFailed);
+        assert_eq!(error.to_string(), "shop v1 has expired: pack it again");
+    }
 }
 
 #[test]
