@@ -67,7 +67,8 @@ fn a_host_that_hears_the_announce_but_no_data_names_mtu_or_igmp() {
 #[test]
 fn a_bridge_that_forgets_its_members_in_the_middle_is_reminded() {
     // Goal: a switch without a working querier does not end a session that lasts.
-    // Method: the bridge asks once a minute and forgets after eight seconds; the pass takes thirteen.
+    // Method: the bridge asks once a minute and forgets after eight seconds; the pass takes
+    // thirteen.
     let forgetful = Snooping {
         query_interval: Duration::from_secs(60),
         membership: Duration::from_secs(8),

@@ -76,8 +76,8 @@ impl Session {
         }
     }
 
-    /// The host has a place in the roster: from now on it would be missed, and misses. Hosts look in
-    /// the order of their slots, so that what all of them miss is not said by all at once.
+    /// The host has a place in the roster: from now on it would be missed, and misses. Hosts look
+    /// in the order of their slots, so that what all of them miss is not said by all at once.
     pub(super) fn begin_to_listen(&mut self, now: Timestamp) {
         self.hearing.group_at = self.hearing.group_at.max(now);
         let turn = self.slot.map_or(Duration::ZERO, |slot| self.slot_time * slot.0);
