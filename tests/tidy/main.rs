@@ -1,8 +1,10 @@
 //! The tree checks itself: rules that no compiler checks, each with a file, a line and a remedy.
 //!
 //! [`source`] reads a file into lines of code and of comment; [`rules`] judges one file at a time;
-//! [`protocol`] compares what the code cites with what docs/PROTOCOL.md says.
+//! [`protocol`] compares what the code cites with what docs/PROTOCOL.md says; [`programs`] what it
+//! calls with what `tests/run` installs.
 
+mod programs;
 mod protocol;
 mod rules;
 mod source;
@@ -63,6 +65,14 @@ fn sender_and_receiver_do_not_know_each_other() {
 #[test]
 fn pure_modules_do_not_touch_the_world() {
     assert_none(&judge(rules::impure));
+}
+
+#[test]
+fn every_program_that_is_called_is_installed_by_tests_run() {
+    let installed = programs::installed(&root());
+    let sources = source::read_all(&root());
+    let missing = sources.iter().flat_map(|source| programs::missing(source, &installed));
+    assert_none(&missing.collect::<Vec<_>>());
 }
 
 #[test]
