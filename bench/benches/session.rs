@@ -11,7 +11,7 @@ use common::limits::{SYMBOL_BYTES_DEFAULT, TRAIN_SYMBOLS_MAX, WINDOW_BLOCKS_DEFA
 use common::time::Timestamp;
 use common::wire::{Announce, JoinAck, JoinVerdict, KindSet, SymbolHeader};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
-use receiver::session::{Facts, Session, StoreEvent, Verdict};
+use receiver::session::{Facts, Session, StoreEvent, Verdict, Via};
 use tests::sim::{Setup, announce};
 
 const SESSION: SessionId = SessionId(7);
@@ -108,7 +108,7 @@ fn receive(session: &mut Session, headers: &[SymbolHeader]) -> bool {
     for (nth, train) in headers.chunks(TRAIN_SYMBOLS_MAX).enumerate() {
         // A train takes 200 µs at 1 Gbit/s.
         let now = Timestamp::from_nanos(nth as u64 * 200_000);
-        session.handle_symbols(now, train, &mut verdicts);
+        session.handle_symbols(now, Via::Data, train, &mut verdicts);
         for verdict in verdicts.drain(..) {
             if let Verdict::KeepAndDecode { block, .. } = verdict {
                 session.handle_store(now, StoreEvent::Consumed(block));

@@ -83,6 +83,7 @@ fn config() -> Config {
     Config {
         session: SessionId(1),
         announce,
+        catch_up_group: SocketAddr::from(([239, 193, 70, 71], 7071)),
         frame_offsets: vec![0, 200_000_000],
         expect: Expect::Any,
         quorum: Quorum::All,
@@ -124,6 +125,7 @@ fn status(host: usize) -> Message {
         lost: 10,
         kernel_drops: 0,
         wasted: 0,
+        is_catching_up: false,
         dropped_blocks: 0,
         backlog_kib: 0,
         fault: Fault::None,

@@ -13,4 +13,5 @@ mod network;
 mod policy;
 mod refusal;
 mod resume;
+mod stragglers;
 mod switching;

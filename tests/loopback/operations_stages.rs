@@ -35,6 +35,7 @@ pub(crate) const FANFARE: &[(&str, Stage)] = &[
     ("cut_bundle", cut_bundle),
     ("damaged", damaged),
     ("no_output", no_output),
+    ("no_output_directory", no_output_directory),
     ("no_interface", |site| send(site, &["--expect", "1", "--interface", "eth77"])),
     ("busy", busy),
     ("timeout", timeout),
@@ -120,9 +121,16 @@ fn change_bundle(site: &Site, change: impl FnOnce(&mut Vec<u8>)) {
 }
 
 fn no_output(site: &mut Site) -> Ending {
+    pack_to(site, "/sys/shop.fan")
+}
+
+fn no_output_directory(site: &mut Site) -> Ending {
+    pack_to(site, "/nonexistent/shop.fan")
+}
+
+fn pack_to(site: &Site, output: &str) -> Ending {
     let tree = site.tree("r1");
     let tree = tree.to_string_lossy();
-    let output = "/sys/shop.fan";
     let line = ["pack", &tree, "--app", "shop", "--release", "r1", "--image", "tar", "-o", output];
     site.fanfare(&line)
 }

@@ -3,6 +3,7 @@
 mod efficiency;
 mod faithful;
 mod rivals;
+mod stragglers;
 mod transfer;
 
 fn main_seed() -> u64 {

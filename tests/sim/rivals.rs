@@ -1,12 +1,13 @@
 //! Several senders of one app: only one goes on. Method: two sessions, each given what the other
 //! announces, without hosts.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use common::time::Timestamp;
 use common::wire::{Announce, Message, Seal, SenderStage};
 use sender::session::{
-    Channel, Config, Expect, LISTEN, Outcome, Output, Phase, Quorum, RateRequest, Session,
+    Config, Destination, Expect, LISTEN, Outcome, Output, Phase, Quorum, RateRequest, Session,
 };
 use tests::sim::{Setup, announce};
 
@@ -23,6 +24,7 @@ fn sender(now: Timestamp, started: u64) -> Session {
     announce.sender.instance = started;
     let config = Config {
         session: common::id::SessionId(started as u32),
+        catch_up_group: SocketAddr::from(([239, 193, 70, 71], 7070)),
         frame_offsets: vec![0, announce.geometry.payload_bytes()],
         announce,
         expect: Expect::Count(1),
@@ -41,7 +43,7 @@ fn announces(session: &mut Session, now: Timestamp) -> Vec<Announce> {
     let mut all = Vec::new();
     loop {
         match session.poll_output(now) {
-            Output::Multicast(Channel::Control, _, Message::Announce(announce)) => {
+            Output::Message(Destination::Control, _, Message::Announce(announce)) => {
                 all.push(*announce);
             }
             Output::Ended | Output::Idle(_) => return all,

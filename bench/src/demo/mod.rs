@@ -289,6 +289,7 @@ fn never_seen(name: &str) -> HostReport {
         lost: 0,
         kernel_drops: 0,
         dropped_blocks: 0,
+        straggler: String::new(),
     }
 }
 

@@ -104,6 +104,7 @@ mod tests {
                 lost: 280,
                 kernel_drops: 0,
                 dropped_blocks: 0,
+                straggler: String::new(),
             },
             counts: LossCounts { arrived: 9280, lost: 280, lost_sources: 262 },
             findings: Findings {
@@ -155,6 +156,7 @@ mod tests {
             source_symbols: 1000,
             sent_symbols: 1043,
             bytes: 1 << 20,
+            catch_up_symbols: 0,
             needs: 12,
             ..WireReport::default()
         };

@@ -65,6 +65,8 @@ wire_numbers! {
         Closing = 7 "closing",
         /// Asks whether somebody else sends the app; hosts take no notice.
         Listening = 8 "listening",
+        /// Stragglers are served apart from the fleet.
+        CatchUp = 9 "catch-up",
     }
 }
 
@@ -240,7 +242,7 @@ impl Announce {
     /// When the two addresses are of different families.
     pub fn emit(&self, out: &mut Vec<u8>) {
         let mut writer = Writer::new(out);
-        let family = if self.data_group.is_ipv4() { FAMILY_IPV4 } else { FAMILY_IPV6 };
+        let family = family_of(self.data_group);
         writer
             .put((self.version_min, self.version_max))
             .put(if self.insecure { FLAG_INSECURE } else { 0 })
@@ -335,24 +337,34 @@ fn read_addresses(
     family: u8,
 ) -> Result<(SocketAddr, SocketAddr), WireError> {
     let (group_port, feedback_port) = reader.read::<(u16, u16)>()?;
-    let (group, feedback): (IpAddr, IpAddr) = match family {
-        FAMILY_IPV4 => {
-            let (group, feedback) = reader.read::<([u8; 4], [u8; 4])>()?;
-            (Ipv4Addr::from(group).into(), Ipv4Addr::from(feedback).into())
-        }
-        FAMILY_IPV6 => {
-            let (group, feedback) = reader.read::<([u8; 16], [u8; 16])>()?;
-            (Ipv6Addr::from(group).into(), Ipv6Addr::from(feedback).into())
-        }
-        _ => return Err(WireError::Family),
-    };
-    if !group.is_multicast() || group_port == 0 {
-        return Err(WireError::Group);
-    }
+    let (address, feedback) = (read_address(reader, family)?, read_address(reader, family)?);
+    let group = group(address, group_port)?;
     if !is_unicast(feedback) || feedback_port == 0 {
         return Err(WireError::Feedback);
     }
-    Ok((SocketAddr::new(group, group_port), SocketAddr::new(feedback, feedback_port)))
+    Ok((group, SocketAddr::new(feedback, feedback_port)))
+}
+
+/// The number that stands for the family of `address`.
+pub(super) fn family_of(address: SocketAddr) -> u8 {
+    if address.is_ipv4() { FAMILY_IPV4 } else { FAMILY_IPV6 }
+}
+
+/// An address of `family`.
+pub(super) fn read_address(reader: &mut Reader<'_>, family: u8) -> Result<IpAddr, WireError> {
+    match family {
+        FAMILY_IPV4 => reader.read::<[u8; 4]>().map(|bytes| Ipv4Addr::from(bytes).into()),
+        FAMILY_IPV6 => reader.read::<[u8; 16]>().map(|bytes| Ipv6Addr::from(bytes).into()),
+        _ => Err(WireError::Family),
+    }
+}
+
+/// A group that symbols may come to.
+pub(super) fn group(address: IpAddr, port: u16) -> Result<SocketAddr, WireError> {
+    if !address.is_multicast() || port == 0 {
+        return Err(WireError::Group);
+    }
+    Ok(SocketAddr::new(address, port))
 }
 
 /// Whether one machine can be behind `address`.
@@ -473,7 +485,7 @@ mod tests {
             (85, &[0], WireError::Value),
             (85, &[4], WireError::Value),
             (86, &[0], WireError::Value),
-            (86, &[9], WireError::Value),
+            (86, &[10], WireError::Value),
             (87, &[5], WireError::Family),
             (16, &[2, 1], WireError::Range),
             (232, &[64], WireError::Name),

@@ -83,6 +83,8 @@ faults! {
     Stopped = 14 "stopped" "the host was stopped",
     /// A defect of the host's program, or a fault that this version has no name for.
     Internal = 15 "internal" "the host failed for a reason of its own",
+    /// It fell behind the fleet and did not finish in the time that stragglers have.
+    TooSlow = 16 "too-slow" "the host could not keep up, not even when it was served alone",
 }
 
 impl fmt::Display for Fault {
@@ -116,7 +118,7 @@ mod tests {
             assert!(others.clone().all(|other| other.as_str() != fault.as_str()));
             assert!(others.clone().all(|other| other.text() != fault.text()));
         }
-        assert_eq!(Fault::from_wire(16), Fault::Internal);
+        assert_eq!(Fault::from_wire(17), Fault::Internal);
         assert_eq!(Fault::from_wire(u16::MAX), Fault::Internal);
     }
 }

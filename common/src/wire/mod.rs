@@ -17,6 +17,7 @@
 mod activated;
 mod advertise;
 mod announce;
+mod catch_up;
 mod cursor;
 #[cfg(test)]
 mod document;
@@ -45,6 +46,7 @@ pub use announce::{
     Activation, Announce, AnnounceVersions, SENDER_HOST_BYTES_MAX, SENDER_USER_BYTES_MAX,
     SenderFacts, SenderStage, SessionTimers,
 };
+pub use catch_up::CatchUp;
 pub use error::WireError;
 pub use fault::Fault;
 pub use have::{HAVE_PARTS_MAX, HAVE_RANGES_MAX, Have};
@@ -105,6 +107,8 @@ wire_numbers! {
         Stop = 9 "STOP",
         /// Answer to a JOIN.
         JoinAck = 10 "JOIN-ACK",
+        /// Where a straggler is served.
+        CatchUp = 11 "CATCH-UP",
         /// A host wants the release.
         Join = 16 "JOIN",
         /// Frames that a host holds.
@@ -152,7 +156,7 @@ pub struct CommonHeader {
     pub kind: Kind,
     /// The session that it belongs to; zero where a host knows of none.
     pub session: SessionId,
-    /// Number of the datagram among those to the data group, zero elsewhere (PROTOCOL 2.9).
+    /// Number of the datagram in its stream, zero outside of one (PROTOCOL 2.9).
     pub seq: u32,
     /// Generation of the key that seals it; zero in plain mode.
     pub key_epoch: u16,
@@ -216,6 +220,8 @@ pub enum Message {
     Stop(Order),
     /// Answer to a JOIN.
     JoinAck(JoinAck),
+    /// Where a straggler is served.
+    CatchUp(CatchUp),
     /// A host wants the release.
     Join(Join),
     /// Frames that a host holds.
@@ -243,6 +249,7 @@ impl Message {
             Self::Cancel(_) => Kind::Cancel,
             Self::Stop(_) => Kind::Stop,
             Self::JoinAck(_) => Kind::JoinAck,
+            Self::CatchUp(_) => Kind::CatchUp,
             Self::Join(_) => Kind::Join,
             Self::Have(_) => Kind::Have,
             Self::Need(_) => Kind::Need,
@@ -269,6 +276,7 @@ impl Message {
             Kind::Cancel => Self::Cancel(Order::parse(body)?),
             Kind::Stop => Self::Stop(Order::parse(body)?),
             Kind::JoinAck => Self::JoinAck(JoinAck::parse(body)?),
+            Kind::CatchUp => Self::CatchUp(CatchUp::parse(body)?),
             Kind::Join => Self::Join(Join::parse(body)?),
             Kind::Have => Self::Have(Have::parse(body)?),
             Kind::Need => Self::Need(Need::parse(body)?),
@@ -291,6 +299,7 @@ impl Message {
                 message.emit(out);
             }
             Self::JoinAck(message) => message.emit(out),
+            Self::CatchUp(message) => message.emit(out),
             Self::Join(message) => message.emit(out),
             Self::Have(message) => message.emit(out),
             Self::Need(message) => message.emit(out),

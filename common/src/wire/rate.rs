@@ -32,8 +32,8 @@ pub struct Rate {
     /// Datagrams lost, in millionths of those sent, at most [`SHARE_PPM_MAX`].
     pub loss_ppm: u32,
     /// Symbols beyond what the host takes in, in millionths of the datagrams sent, at most
-    /// [`SHARE_PPM_MAX`]: those thrown away for want of memory, and, once half of its memory waits
-    /// for its workers and its disk, those by which more wait than before.
+    /// [`SHARE_PPM_MAX`]: once half of its memory waits for its workers and its disk, those thrown
+    /// away for want of memory and those by which more wait than before.
     pub overrun_ppm: u32,
     /// Datagrams that its kernel dropped for want of buffer.
     pub kernel_drops: u32,

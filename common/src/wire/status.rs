@@ -9,8 +9,8 @@
 //!  40             44         48                 52                   56           60
 //!  | backlog_kib u32 |
 //!  60                64
-//!  | echo_us u64 | held u32 | fault u16 | phase u8 | detail: length u8, text | extensions
-//!  64            72         76          78         79
+//!  | echo_us u64 | held u32 | fault u16 | phase u8 | is_catching_up u8 | detail: length u8, text |
+//!  64            72         76          78         79                  80   extensions behind it
 //! ```
 //!
 //! All counters are totals of the session so far (PROTOCOL 4.10).
@@ -24,7 +24,7 @@ use crate::id::{BootNonce, Slot};
 /// Longest explanation of a fault.
 pub const DETAIL_BYTES_MAX: u8 = 200;
 
-const _: () = assert_control_fits(63 + 1 + DETAIL_BYTES_MAX as usize);
+const _: () = assert_control_fits(64 + 1 + DETAIL_BYTES_MAX as usize);
 
 wire_numbers! {
     /// How far a host has come with the release.
@@ -78,6 +78,8 @@ pub struct Status {
     pub wasted: u32,
     /// Bytes that wait for its disk, in KiB.
     pub backlog_kib: u32,
+    /// Whether it knows that it is a straggler and listens to the group of those.
+    pub is_catching_up: bool,
     /// What is wrong, if anything.
     pub fault: Fault,
     /// What is wrong, in words: at most [`DETAIL_BYTES_MAX`] bytes are sent. Print it through
@@ -112,6 +114,7 @@ impl Status {
             held: reader.read()?,
             fault: reader.read()?,
             phase: reader.read()?,
+            is_catching_up: reader.read()?,
             detail: reader.text(DETAIL_BYTES_MAX.into())?,
         };
         tlv::skip_unknown(reader)?;
@@ -129,6 +132,7 @@ impl Status {
             .put((self.wasted, self.backlog_kib))
             .put((self.echo_us, self.held))
             .put((self.fault, self.phase))
+            .put(self.is_catching_up)
             .text(&self.detail, DETAIL_BYTES_MAX);
     }
 }
@@ -154,6 +158,7 @@ mod tests {
             dropped_blocks: 3,
             wasted: 4,
             backlog_kib: 512,
+            is_catching_up: true,
             fault: Fault::DiskFull,
             detail: detail.to_owned(),
             echo_us: 77,
@@ -174,7 +179,7 @@ mod tests {
             000000000000004d    ; echo
             00000bb8            ; held
             0001                ; fault
-            09                  ; phase
+            09 01               ; phase, catches up
             09                  ; bytes of the detail
             332f3420c384e282ac  ; 3/4 and two characters of two and three bytes
         ";
@@ -201,6 +206,7 @@ mod tests {
             dropped_blocks: u32::MAX,
             wasted: u32::MAX,
             backlog_kib: u32::MAX,
+            is_catching_up: false,
             fault: Fault::Internal,
             detail: "x".repeat(200),
             echo_us: u64::MAX,
@@ -209,8 +215,9 @@ mod tests {
         assert_round_trip(&most);
         assert_eq!(refusal(&most, 78, &[0]), Some(WireError::Value));
         assert_eq!(refusal(&most, 78, &[10]), Some(WireError::Value));
-        assert_eq!(refusal(&most, 79, &[201]), Some(WireError::Text));
-        assert_eq!(refusal(&most, 80, &[0xff]), Some(WireError::Text));
+        assert_eq!(refusal(&most, 79, &[2]), Some(WireError::Value));
+        assert_eq!(refusal(&most, 80, &[201]), Some(WireError::Text));
+        assert_eq!(refusal(&most, 81, &[0xff]), Some(WireError::Text));
         for phase in HostPhase::ALL {
             assert_round_trip(&Status { phase: *phase, ..status("") });
         }
@@ -239,13 +246,15 @@ mod tests {
             (blocks_done, blocks_total, received, lost) in any::<(u32, u32, u32, u32)>(),
             (kernel_drops, dropped_blocks, wasted, backlog_kib) in any::<(u32, u32, u32, u32)>(),
             (phase, fault) in (any_of(HostPhase::ALL), any_of(Fault::ALL)),
+            is_catching_up in any::<bool>(),
             detail in any_text(DETAIL_BYTES_MAX),
             held in any_micros(),
         ) {
             let (slot, nonce) = (Slot(slot), BootNonce(nonce));
             assert_round_trip(&Status {
                 slot, nonce, sweep, phase, blocks_done, blocks_total, received, lost, kernel_drops,
-                dropped_blocks, wasted, backlog_kib, fault, detail, echo_us, held,
+                dropped_blocks, wasted, backlog_kib, is_catching_up, fault,
+                detail, echo_us, held,
             });
         }
     }

@@ -86,6 +86,7 @@ fn from_sender() -> Vec<Message> {
         Message::Cancel(order()),
         Message::Stop(order()),
         Message::JoinAck(JoinAck { nonce, slot, verdict: JoinVerdict::Accepted, have_seen: true }),
+        Message::CatchUp(CatchUp { nonce, group: "239.193.70.71:7071".parse().unwrap() }),
     ]
 }
 
@@ -102,6 +103,7 @@ fn status() -> Status {
         kernel_drops: 1,
         dropped_blocks: 0,
         wasted: 40,
+        is_catching_up: true,
         backlog_kib: 512,
         fault: Fault::DiskFull,
         detail: "/var/lib/fanfare: 3 MiB short".to_owned(),
@@ -215,7 +217,7 @@ fn what_is_no_control_message_is_refused_for_its_own_reason() {
     for (offset, byte, error) in [
         (0, 0, WireError::Magic),
         (2, 0, WireError::Kind),
-        (2, 11, WireError::Kind),
+        (2, 12, WireError::Kind),
         (2, 15, WireError::Kind),
         (2, 23, WireError::Kind),
         (2, 255, WireError::Kind),

@@ -40,6 +40,10 @@ pub struct Member {
     pub session: Session,
     /// The data group's socket.
     pub link: Box<dyn Link>,
+    /// The socket of the stragglers' group, once this host is one.
+    pub catch_up: Option<Box<dyn Link>>,
+    /// A group that the session wants to listen to and does not yet.
+    pub listen_to: Option<SocketAddr>,
     /// The way to the workers.
     pub work: Arc<Work>,
     /// Blocks under assembly.
@@ -64,6 +68,8 @@ pub struct Member {
     pub ending: Option<Ending>,
     /// Datagrams that the kernel dropped, as last read.
     pub kernel_drops: u32,
+    /// What the socket for answers had dropped when it was first looked at.
+    pub own_drops_before: Option<u64>,
     /// Whether a failure to send was told.
     pub has_complained: bool,
     /// Whether the membership of the control group is to be renewed, too.
@@ -98,6 +104,7 @@ impl Member {
         let deadline = loop {
             match self.session.poll_output() {
                 Output::Send(message) => self.send(own, seal, outbound, &message),
+                Output::Listen(group) => self.listen_to = Some(group),
                 Output::Discard(block) => spare.extend(self.assemblies.remove(&block)),
                 Output::Switch => self.work.activate(),
                 Output::Rejoin => self.rejoin(),
@@ -153,9 +160,13 @@ impl Member {
         }
     }
 
-    /// Reads the counters that STATUS and RATE carry.
-    pub fn read_meters(&mut self) {
-        let kernel_drops = u32::try_from(self.link.kernel_drops()).unwrap_or(u32::MAX);
+    /// Reads the counters that STATUS and RATE carry; `own_drops` are those of the socket for
+    /// answers, by which a straggler may be served, too.
+    pub fn read_meters(&mut self, own_drops: u64) {
+        let catch_up_drops = self.catch_up.as_mut().map_or(0, |link| link.kernel_drops());
+        let own_drops = own_drops.saturating_sub(*self.own_drops_before.get_or_insert(own_drops));
+        let kernel_drops = self.link.kernel_drops() + catch_up_drops + own_drops;
+        let kernel_drops = u32::try_from(kernel_drops).unwrap_or(u32::MAX);
         let backlog_kib = u32::try_from(self.work.backlog_bytes() / 1024).unwrap_or(u32::MAX);
         self.kernel_drops = kernel_drops;
         self.session.set_meters(Meters { kernel_drops, backlog_kib });

@@ -48,8 +48,10 @@ const DATA_BUFFERS: Buffers = Buffers { receive_bytes: 16 << 20, send_bytes: FEE
 const GATHER_BELOW: usize = 256;
 /// For so long: 40 datagrams at 1 Gbit/s, 3 % of the buffer at 10 Gbit/s.
 const GATHER_TIME: Duration = Duration::from_micros(500);
-/// Buffers for announces and answers.
+/// Buffers for announces.
 const CONTROL_BUFFERS: Buffers = Buffers { receive_bytes: 1 << 20, send_bytes: FEEDBACK_BYTES };
+/// Buffers for answers, and for symbols to this host alone: 64 ms at 500 Mbit/s.
+const OWN_BUFFERS: Buffers = Buffers { receive_bytes: 4 << 20, send_bytes: FEEDBACK_BYTES };
 /// What may wait to be sent: a HAVE of fifty parts.
 const FEEDBACK_BYTES: usize = 64 << 10;
 /// Share of the symbol memory that fragments of frames may take.
@@ -160,6 +162,7 @@ pub fn run(
         interface: interface.name.clone(),
         family: if family == Family::V4 { "IPv4" } else { "IPv6" },
     })?;
+    let link = LinkOptions { buffers: OWN_BUFFERS, ..link };
     let own = network.unicast(bind, &interface, &link).map_err(DaemonError::Network)?;
     let waker = Waker::new().map_err(DaemonError::Resources)?;
     let pipeline = Pipeline::start(Arc::clone(&store), options.manners, waker.clone())
@@ -231,6 +234,11 @@ fn announce_start(options: &Options, interface: &Interface, store: &Store) {
     }
 }
 
+/// How a group that symbols come to is listened to.
+fn data_link(options: &Options) -> LinkOptions {
+    LinkOptions { source: options.source, buffers: DATA_BUFFERS, ..LinkOptions::default() }
+}
+
 /// What `fanhost status` says of the daemon itself.
 fn facts(options: &Options, interface: &Interface, store: &Store) -> DaemonFacts {
     let capabilities = store.capabilities();
@@ -295,7 +303,10 @@ impl Daemon<'_> {
         }
         let mut fds: Vec<BorrowedFd<'_>> =
             vec![self.control.as_fd(), self.own.as_fd(), self.waker.as_fd(), stop.as_fd()];
-        fds.extend(self.members.values().map(|member| member.link.as_fd()));
+        for member in self.members.values() {
+            fds.push(member.link.as_fd());
+            fds.extend(member.catch_up.as_ref().map(|link| link.as_fd()));
+        }
         let time = time.min(limits::REJOIN_INTERVAL);
         wait(&fds, Some(time)).map_err(DaemonError::Network)?;
         self.waker.drain();
@@ -333,6 +344,13 @@ impl Daemon<'_> {
             }
             if std::mem::take(&mut member.wants_rejoin) {
                 self.next_rejoin = now;
+            }
+            if let Some(group) = member.listen_to.take() {
+                match self.network.join_group(group, &self.interface, &data_link(self.options)) {
+                    Ok(link) => member.catch_up = Some(link),
+                    // The sender will serve this host by its own address.
+                    Err(error) => warn!("{}: cannot listen to {group}: {error}", member.app),
+                }
             }
         }
         for id in over {
@@ -386,7 +404,8 @@ impl Daemon<'_> {
         }
         if now >= self.next_meter {
             self.next_meter = now + METER_INTERVAL;
-            self.members.values_mut().for_each(Member::read_meters);
+            let own_drops = self.own.kernel_drops();
+            self.members.values_mut().for_each(|member| member.read_meters(own_drops));
             self.show_sessions();
             self.board.set_drops(&self.drops);
             self.shown_drops = self.drops.total();

@@ -6,48 +6,53 @@ use std::sync::Arc;
 
 use common::drops::{DropCounters, DropReason};
 use common::id::{BlockIndex, ImageKind, SessionId};
-use common::net::{Family, Interface, LinkOptions, find_interface};
+use common::net::{Family, Interface, find_interface};
 use common::time::Timestamp;
 use common::wire::{
-    Announce, Fault, Kind, KindSet, Message, Seal, SymbolHeader, escaped, peek_kind,
+    Announce, Fault, Kind, KindSet, Message, Seal, SymbolHeader, escaped, peek_kind, peek_session,
 };
 use tracing::{info, warn};
 
 use super::meeting::{self, Meeting, Reason};
 use super::member::{Joining, Member};
-use super::{DATA_BUFFERS, Daemon, DaemonError};
+use super::{Daemon, DaemonError, data_link};
 use crate::pipeline::{Assembly, Pipeline, Task, Work};
-use crate::session::{Facts, OrderKind, Session, StoreEvent, Verdict};
+use crate::session::{Facts, OrderKind, Session, StoreEvent, Verdict, Via};
 use crate::store::Holdings;
 
 /// Symbols that are judged together.
 const TRAIN_MAX: usize = 64;
 
 impl Daemon<'_> {
-    /// Reads every session's data group once; the number of datagrams.
+    /// Reads every session's groups once; the number of datagrams.
     pub(super) fn receive_data(&mut self) -> Result<usize, DaemonError> {
         let mut total = 0;
         for member in self.members.values_mut() {
-            let count = member.link.recv(&mut self.batch).map_err(DaemonError::Network)?;
-            if count == 0 {
-                continue;
+            for via in [Via::Data, Via::CatchUp] {
+                let link = match via {
+                    Via::Data => Some(&mut member.link),
+                    _ => member.catch_up.as_mut(),
+                };
+                let Some(link) = link else { continue };
+                let count = link.recv(&mut self.batch).map_err(DaemonError::Network)?;
+                if count == 0 {
+                    continue;
+                }
+                total += count;
+                let mut intake = Intake {
+                    now: self.clock.now(),
+                    via,
+                    seal: &self.seal,
+                    pipeline: &self.pipeline,
+                    spare: &mut self.spare,
+                    verdicts: &mut self.verdicts,
+                    drops: &mut self.drops,
+                    headers: Vec::with_capacity(TRAIN_MAX),
+                    symbols: Vec::with_capacity(TRAIN_MAX),
+                };
+                self.batch.iter().for_each(|(_, datagram)| intake.take(member, datagram));
+                intake.flush(member);
             }
-            total += count;
-            let now = self.clock.now();
-            let mut intake = Intake {
-                now,
-                seal: &self.seal,
-                pipeline: &self.pipeline,
-                spare: &mut self.spare,
-                verdicts: &mut self.verdicts,
-                drops: &mut self.drops,
-                headers: Vec::with_capacity(TRAIN_MAX),
-                symbols: Vec::with_capacity(TRAIN_MAX),
-            };
-            for (_, datagram) in self.batch.iter() {
-                intake.take(member, datagram);
-            }
-            intake.flush(member);
         }
         Ok(total)
     }
@@ -71,24 +76,35 @@ impl Daemon<'_> {
         Ok(count > 0)
     }
 
-    /// Reads answers to this host alone.
+    /// Reads what comes to this host alone: answers, and symbols where it is a straggler.
     pub(super) fn receive_own(&mut self) -> Result<bool, DaemonError> {
         let count = self.own.recv(&mut self.batch).map_err(DaemonError::Network)?;
-        let now = self.clock.now();
+        let is_of = |datagram: &[u8], id| peek_session(datagram) == Some(id);
         for (_, datagram) in self.batch.iter() {
-            let (header, message) = match Message::open(&self.seal, datagram) {
-                Ok(opened) => opened,
-                Err(error) => {
-                    self.drops.increment(error);
-                    continue;
-                }
-            };
-            let Some(member) = self.members.get_mut(&header.session) else {
-                self.drops.increment(DropReason::UnknownSession);
+            if !self.members.keys().any(|id| is_of(datagram, *id)) {
+                let opened = self.seal.open(datagram);
+                self.drops.increment(opened.err().map_or(DropReason::UnknownSession, Into::into));
+            }
+        }
+        for (id, member) in &mut self.members {
+            let mut mine =
+                self.batch.iter().filter(|(_, datagram)| is_of(datagram, *id)).peekable();
+            if mine.peek().is_none() {
                 continue;
+            }
+            let mut intake = Intake {
+                now: self.clock.now(),
+                via: Via::Own,
+                seal: &self.seal,
+                pipeline: &self.pipeline,
+                spare: &mut self.spare,
+                verdicts: &mut self.verdicts,
+                drops: &mut self.drops,
+                headers: Vec::with_capacity(TRAIN_MAX),
+                symbols: Vec::with_capacity(TRAIN_MAX),
             };
-            member.heard_at = now;
-            handle_message(now, member, header.seq, &message);
+            mine.for_each(|(_, datagram)| intake.take(member, datagram));
+            intake.flush(member);
         }
         Ok(count > 0)
     }
@@ -221,11 +237,7 @@ impl Daemon<'_> {
         work: Arc<Work>,
         holdings: &Holdings,
     ) -> io::Result<Member> {
-        let options = LinkOptions {
-            source: self.options.source,
-            buffers: DATA_BUFFERS,
-            ..LinkOptions::default()
-        };
+        let options = data_link(self.options);
         let link = self.network.join_group(announce.data_group, &self.interface, &options)?;
         let geometry = announce.geometry;
         let facts = self.facts(holdings);
@@ -241,6 +253,8 @@ impl Daemon<'_> {
         Ok(Member {
             session,
             link,
+            catch_up: None,
+            listen_to: None,
             work,
             assemblies: std::collections::BTreeMap::new(),
             geometry,
@@ -253,6 +267,7 @@ impl Daemon<'_> {
             told: None,
             ending: None,
             kernel_drops: 0,
+            own_drops_before: None,
             has_complained: false,
             wants_rejoin: false,
         })
@@ -284,6 +299,7 @@ impl Daemon<'_> {
 /// counted and left out without a word (PROTOCOL 9.1).
 struct Intake<'a, 'b> {
     now: Timestamp,
+    via: Via,
     seal: &'a Seal,
     pipeline: &'a Pipeline,
     spare: &'a mut Vec<Assembly>,
@@ -324,7 +340,7 @@ impl<'b> Intake<'_, 'b> {
         }
         self.flush(member);
         member.heard_at = self.now;
-        handle_message(self.now, member, header.seq, &message);
+        handle_message(self.now, self.via, member, header.seq, &message);
         Ok(())
     }
 
@@ -335,7 +351,7 @@ impl<'b> Intake<'_, 'b> {
         }
         self.verdicts.clear();
         member.heard_at = self.now;
-        member.session.handle_symbols(self.now, &self.headers, self.verdicts);
+        member.session.handle_symbols(self.now, self.via, &self.headers, self.verdicts);
         for (verdict, bytes) in self.verdicts.iter().zip(&self.symbols) {
             match *verdict {
                 Verdict::Drop(reason) => self.drops.increment(reason),
@@ -362,15 +378,17 @@ impl<'b> Intake<'_, 'b> {
     }
 }
 
-fn handle_message(now: Timestamp, member: &mut Member, seq: u32, message: &Message) {
+fn handle_message(now: Timestamp, via: Via, member: &mut Member, seq: u32, message: &Message) {
     let session = &mut member.session;
+    let mut obey = |kind, order| session.handle_order(now, via, seq, kind, order);
     match message {
+        Message::Activate(order) => obey(OrderKind::Activate, order),
+        Message::Cancel(order) => obey(OrderKind::Cancel, order),
+        Message::Stop(order) => obey(OrderKind::Stop, order),
         Message::JoinAck(ack) => session.handle_join_ack(now, ack),
-        Message::Poll(poll) => session.handle_poll(now, seq, poll),
-        Message::Advertise(advertise) => session.handle_advertise(now, seq, advertise),
-        Message::Activate(order) => session.handle_order(now, seq, OrderKind::Activate, order),
-        Message::Cancel(order) => session.handle_order(now, seq, OrderKind::Cancel, order),
-        Message::Stop(order) => session.handle_order(now, seq, OrderKind::Stop, order),
+        Message::CatchUp(catch_up) => session.handle_catch_up(now, catch_up),
+        Message::Poll(poll) => session.handle_poll(now, via, seq, poll),
+        Message::Advertise(advertise) => session.handle_advertise(now, via, seq, advertise),
         // Announces come by the control group, and feedback is not for hosts.
         _ => {}
     }

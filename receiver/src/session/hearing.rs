@@ -10,7 +10,7 @@ use common::time::Timestamp;
 use common::wire::{Fault, HostPhase, Message, SenderStage, Solicit, SolicitReason};
 
 use super::phase::Step;
-use super::{Output, Session, TimerName};
+use super::{Output, Session, TimerName, Via};
 
 /// What should come ten times a second is missed after this, and looked for so often.
 const MISSED_AFTER: Duration = Duration::from_secs(1);
@@ -42,9 +42,16 @@ impl Session {
         self.timers.arm(TimerName::Silence, now + limits::SENDER_SILENCE_MAX);
     }
 
-    /// A datagram of the data group.
-    pub(super) fn on_heard_in_group(&mut self, now: Timestamp) {
+    /// A datagram of one of the streams.
+    pub(super) fn on_heard_by(&mut self, now: Timestamp, via: Via) {
         self.on_heard(now);
+        if via == Via::Data {
+            self.on_heard_in_group(now);
+        }
+    }
+
+    /// A datagram of the data group.
+    fn on_heard_in_group(&mut self, now: Timestamp) {
         self.hearing.group_at = now;
         // Where no symbol ever came, small datagrams getting through is no comfort.
         if self.hearing.has_data {

@@ -15,6 +15,7 @@ mod report;
 mod tests;
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use common::drops::{DropCounters, DropReason};
@@ -26,8 +27,8 @@ use common::timer_names;
 use common::timers::{Deadline, Timers};
 use common::units::Bitrate;
 use common::wire::{
-    Activation, Advertise, Announce, Fault, HAVE_RANGES_MAX, Have, HostPhase, Join, JoinAck,
-    JoinVerdict, KindSet, Message, Need, Poll, SenderStage, SymbolHeader,
+    Activation, Advertise, Announce, CatchUp, Fault, HAVE_RANGES_MAX, Have, HostPhase, Join,
+    JoinAck, JoinVerdict, KindSet, Message, Need, Poll, SenderStage, SymbolHeader,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -153,6 +154,28 @@ pub struct Meters {
     pub backlog_kib: u32,
 }
 
+/// Which way a datagram of the session came; each way is a stream of its own (PROTOCOL 2.9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// By the data group.
+    Data,
+    /// By the group of stragglers.
+    CatchUp,
+    /// To this host alone.
+    Own,
+}
+
+/// What this host is among the others (PROTOCOL 7.10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// One of the fleet.
+    Fleet,
+    /// A straggler whose turn has not come: payload is not for the asking.
+    Waiting,
+    /// A straggler that is served.
+    CatchingUp,
+}
+
 /// How a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
@@ -173,6 +196,8 @@ pub enum Ending {
 pub enum Output {
     /// Send to the announce's feedback address.
     Send(Message),
+    /// Listen to this group, too.
+    Listen(SocketAddr),
     /// Throw away what the assembly of a block holds.
     Discard(BlockIndex),
     /// Switch `current` to the staged release.
@@ -195,6 +220,7 @@ pub struct Session {
     stage: SenderStage,
     facts: Facts,
     phase: HostPhase,
+    role: Role,
     slot: Option<Slot>,
     join_spread: Duration,
     blocks: Blocks,
@@ -250,6 +276,7 @@ impl Session {
             knows_held: !facts.holds_partial,
             facts,
             phase: HostPhase::Joined,
+            role: Role::Fleet,
             slot: None,
             join_spread: JOIN_SPREAD,
             blocks,
@@ -322,17 +349,19 @@ impl Session {
     pub fn handle_symbols(
         &mut self,
         now: Timestamp,
+        via: Via,
         headers: &[SymbolHeader],
         verdicts: &mut Vec<Verdict>,
     ) {
-        self.on_heard_in_group(now);
+        self.on_heard_by(now, via);
+        self.consider_role(via);
         let Some(first) = headers.first() else { return };
         if self.geometry.has_block(first.block)
             && self.asking.on_window(&self.geometry, &mut self.blocks, first.block)
         {
             self.consider_asking(now);
         }
-        self.reporting.observe(headers.iter().map(|header| header.seq));
+        self.reporting.observe(via, headers.iter().map(|header| header.seq));
         let judged = verdicts.len();
         match self.is_asking() {
             true => self.blocks.arrive(headers, verdicts),
@@ -376,10 +405,31 @@ impl Session {
         }
     }
 
+    /// The sender says where it serves stragglers, of which this host is one.
+    pub fn handle_catch_up(&mut self, now: Timestamp, catch_up: &CatchUp) {
+        // PROTOCOL 4.16.
+        if catch_up.nonce != self.facts.nonce {
+            return self.drops.increment(DropReason::NotForUs);
+        }
+        self.on_heard(now);
+        if self.role == Role::Fleet {
+            self.role = Role::Waiting;
+            self.outputs.push_back(Output::Listen(catch_up.group));
+        }
+    }
+
+    /// A straggler is served from when something comes to it apart from the fleet.
+    fn consider_role(&mut self, via: Via) {
+        if self.role == Role::Waiting && via != Via::Data {
+            self.role = Role::CatchingUp;
+        }
+    }
+
     /// The sender asks for needs, for status, or both.
-    pub fn handle_poll(&mut self, now: Timestamp, seq: u32, poll: &Poll) {
-        self.on_heard_in_group(now);
-        self.reporting.observe([seq]);
+    pub fn handle_poll(&mut self, now: Timestamp, via: Via, seq: u32, poll: &Poll) {
+        self.on_heard_by(now, via);
+        self.reporting.observe(via, [seq]);
+        self.consider_role(via);
         self.group_size = poll.group_size;
         self.asking.on_poll(now, poll.id, poll.sent_at_us, poll.backoff, poll.group_size);
         for count in &poll.blocks {
@@ -410,9 +460,9 @@ impl Session {
     }
 
     /// The sender raised announced counts.
-    pub fn handle_advertise(&mut self, now: Timestamp, seq: u32, advertise: &Advertise) {
-        self.on_heard_in_group(now);
-        self.reporting.observe([seq]);
+    pub fn handle_advertise(&mut self, now: Timestamp, via: Via, seq: u32, advertise: &Advertise) {
+        self.on_heard_by(now, via);
+        self.reporting.observe(via, [seq]);
         for (block, announced) in &advertise.blocks {
             self.blocks.learn(*block, 0, *announced);
         }
@@ -528,7 +578,9 @@ impl Session {
         let preamble = self.geometry.space_blocks(Space::Preamble);
         // PROTOCOL 6.8: who does not even get the preamble would not get the payload either.
         let has_preamble = preamble.clone().all(|block| self.blocks.has_enough(BlockIndex(block)));
-        let end = if self.knows_held && has_preamble { u32::MAX } else { preamble.end };
+        // PROTOCOL 7.10: a straggler waits for its turn.
+        let may_ask = self.knows_held && has_preamble && self.role != Role::Waiting;
+        let end = if may_ask { u32::MAX } else { preamble.end };
         self.asking.wants(&self.blocks, end)
     }
 

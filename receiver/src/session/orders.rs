@@ -4,7 +4,7 @@ use common::time::Timestamp;
 use common::wire::{Activated, Activation, Fault, HostPhase, Message, Order, Outcome};
 
 use super::phase::Step;
-use super::{Ending, Output, Session, TimerName};
+use super::{Ending, Output, Session, TimerName, Via};
 
 /// Which of the three orders a datagram carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,9 +25,19 @@ pub struct Orders {
 
 impl Session {
     /// An order of the sender.
-    pub fn handle_order(&mut self, now: Timestamp, seq: u32, kind: OrderKind, order: &Order) {
+    pub fn handle_order(
+        &mut self,
+        now: Timestamp,
+        via: Via,
+        seq: u32,
+        kind: OrderKind,
+        order: &Order,
+    ) {
         self.on_heard(now);
-        self.reporting.observe([seq]);
+        // PROTOCOL 2.9: an order to a single host is part of no stream.
+        if via != Via::Own {
+            self.reporting.observe(via, [seq]);
+        }
         if order.release != self.release {
             return self.drops.increment(common::drops::DropReason::NotForUs);
         }

@@ -10,7 +10,7 @@ use common::time::Timestamp;
 use common::wire::{Message, Rate, SHARE_PPM_MAX, Status, Sweep};
 use rand::RngExt;
 
-use super::{Meters, SPREAD_MAX, Session};
+use super::{Meters, Role, SPREAD_MAX, Session, Via};
 
 /// RATE reports that the fleet makes for one poll, on average.
 pub const RATE_REPORTS: f64 = 128.0;
@@ -39,17 +39,22 @@ pub struct Reporting {
     pub sweep: u32,
     /// Counters from the driver.
     pub meters: Meters,
-    /// The lowest and the highest sequence number seen; nothing of it counts before the first.
-    lowest: u32,
-    highest: u32,
-    received: u32,
+    streams: [Stream; 3],
     /// Totals at the last two polls that lay apart enough; RATE tells what came since one of them.
     marks: [Option<Totals>; 2],
 }
 
-impl Reporting {
-    /// Datagrams of the sender's stream arrived, with these sequence numbers.
-    pub fn observe(&mut self, seqs: impl IntoIterator<Item = u32>) {
+/// What arrived of one stream.
+#[derive(Debug, Default)]
+struct Stream {
+    /// The lowest and the highest sequence number seen; nothing of it counts before the first.
+    lowest: u32,
+    highest: u32,
+    received: u32,
+}
+
+impl Stream {
+    fn observe(&mut self, seqs: impl IntoIterator<Item = u32>) {
         let is_first = self.received == 0;
         let (mut lowest, mut highest, mut count) = match is_first {
             true => (u32::MAX, 0, 0u32),
@@ -64,13 +69,27 @@ impl Reporting {
         self.received = self.received.saturating_add(count);
     }
 
-    /// Datagrams received and lost.
-    pub fn totals(&self) -> (u32, u32) {
+    fn lost(&self) -> u32 {
         let sent = match self.received {
             0 => 0,
             _ => (self.highest - self.lowest).saturating_add(1),
         };
-        (self.received, sent.saturating_sub(self.received))
+        sent.saturating_sub(self.received)
+    }
+}
+
+impl Reporting {
+    /// Datagrams of one of the sender's streams arrived, with these sequence numbers.
+    pub fn observe(&mut self, via: Via, seqs: impl IntoIterator<Item = u32>) {
+        self.streams[via as usize].observe(seqs);
+    }
+
+    /// Datagrams received and lost, of all streams.
+    pub fn totals(&self) -> (u32, u32) {
+        let add = |(received, lost): (u32, u32), stream: &Stream| {
+            (received.saturating_add(stream.received), lost.saturating_add(stream.lost()))
+        };
+        self.streams.iter().fold((0, 0), add)
     }
 
     /// Where the figures of a RATE sent at `now` begin: at the later mark that is old enough.
@@ -120,6 +139,7 @@ impl Session {
             nonce: self.facts.nonce,
             sweep: self.reporting.sweep,
             phase: self.phase,
+            is_catching_up: self.role != Role::Fleet,
             blocks_done: self.blocks.done(),
             blocks_total: self.blocks.total(),
             received,
@@ -159,17 +179,18 @@ impl Session {
             let share = (u64::from(count) * 1_000_000).checked_div(sent).unwrap_or(0);
             share.min(SHARE_PPM_MAX.into()) as u32
         };
-        let fallen_behind = match self.blocks.is_half_full() {
-            true => totals.waiting.saturating_sub(then.waiting),
+        // Where memory is full of blocks that wait for symbols, less rate would free none of it.
+        let overrun = match self.blocks.is_half_full() {
+            true => (totals.wasted - then.wasted)
+                .saturating_add(totals.waiting.saturating_sub(then.waiting)),
             false => 0,
         };
-        let wasted = totals.wasted - then.wasted;
         let rate = Rate {
             slot,
             nonce: self.facts.nonce,
             interval: now.since(then.at),
             loss_ppm: ppm(lost),
-            overrun_ppm: ppm(wasted.saturating_add(fallen_behind)),
+            overrun_ppm: ppm(overrun),
             kernel_drops: totals.kernel_drops.saturating_sub(then.kernel_drops),
             delay_us: 0,
         };
@@ -184,10 +205,20 @@ mod tests {
     #[test]
     fn reordering_is_no_loss_and_gaps_are() {
         let mut reporting = Reporting::default();
-        reporting.observe([7, 9]);
-        reporting.observe([]);
-        reporting.observe([8, 12]);
+        reporting.observe(Via::Data, [7, 9]);
+        reporting.observe(Via::Data, []);
+        reporting.observe(Via::Data, [8, 12]);
         assert_eq!(reporting.totals(), (4, 2));
+    }
+
+    // PROTOCOL 2.9: each stream has numbers of its own.
+    #[test]
+    fn a_gap_between_the_numbers_of_two_streams_is_no_loss() {
+        let mut reporting = Reporting::default();
+        reporting.observe(Via::Data, [5000, 5001]);
+        reporting.observe(Via::CatchUp, [0, 1, 3]);
+        reporting.observe(Via::Own, [900, 901]);
+        assert_eq!(reporting.totals(), (7, 1));
     }
 
     #[test]

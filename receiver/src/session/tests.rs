@@ -103,11 +103,11 @@ fn poll(id: u32) -> Poll {
 fn a_host_asks_once_after_a_poll_and_not_when_the_announced_count_rises_first() {
     let mut session = session(Activation::Together);
     complete_preamble(&mut session);
-    session.handle_poll(at(10), 0, &poll(1));
+    session.handle_poll(at(10), Via::Data, 0, &poll(1));
     assert_eq!(needs(&drain(&mut session, at(500))), 1);
-    session.handle_poll(at(600), 1, &poll(2));
+    session.handle_poll(at(600), Via::Data, 1, &poll(2));
     let raised = Advertise { blocks: vec![(BlockIndex(1), 24)] };
-    session.handle_advertise(at(600), 2, &raised);
+    session.handle_advertise(at(600), Via::Data, 2, &raised);
     assert_eq!(needs(&drain(&mut session, at(1000))), 0);
 }
 
@@ -145,7 +145,7 @@ fn only_a_staged_host_switches_and_none_under_hold() {
             session.handle_store(at(2), StoreEvent::Staged);
         }
         let order = order(session.release());
-        session.handle_order(at(3), 0, OrderKind::Activate, &order);
+        session.handle_order(at(3), Via::Data, 0, OrderKind::Activate, &order);
         let outputs = drain(&mut session, at(10));
         assert_eq!(outputs.contains(&Output::Switch), switches, "{activation:?} {stages}");
     }
@@ -155,7 +155,7 @@ fn only_a_staged_host_switches_and_none_under_hold() {
 fn complete_preamble(session: &mut Session) {
     let k = session.geometry.source_symbols_of(BlockIndex(0));
     let headers: Vec<_> = (0..u32::from(k)).map(|n| header(BlockIndex(0), n)).collect();
-    session.handle_symbols(at(2), &headers, &mut Vec::new());
+    session.handle_symbols(at(2), Via::Data, &headers, &mut Vec::new());
     session.handle_store(at(3), StoreEvent::Consumed(BlockIndex(0)));
 }
 
@@ -178,7 +178,7 @@ fn a_held_image_that_turns_out_wrong_is_asked_for() {
     session.handle_store(at(5), prepared);
     assert_eq!(session.phase(), HostPhase::Receiving);
     assert_eq!(session.blocks().done(), 2, "the preamble, and a block of frames of zeros");
-    session.handle_poll(at(10), 20, &poll(1));
+    session.handle_poll(at(10), Via::Data, 20, &poll(1));
     assert_eq!(needs(&drain(&mut session, at(500))), 1);
 }
 
@@ -221,9 +221,9 @@ fn a_host_that_hears_announces_alone_says_so_until_data_comes() {
         assert_eq!(missed(&outputs), (reasons, expected), "{stage:?}");
     }
     // Polls get through, symbols do not: a matter of MTU.
-    session.handle_poll(at(3100), 0, &poll(1));
+    session.handle_poll(at(3100), Via::Data, 0, &poll(1));
     assert_eq!(session.fault().0, Fault::NoData);
-    session.handle_symbols(at(3110), &[header(BlockIndex(1), 0)], &mut Vec::new());
+    session.handle_symbols(at(3110), Via::Data, &[header(BlockIndex(1), 0)], &mut Vec::new());
     assert_eq!(session.fault(), (Fault::None, ""));
     // And then the group alone falls silent, which the next word ends.
     let mut outputs = Vec::new();
@@ -232,7 +232,7 @@ fn a_host_that_hears_announces_alone_says_so_until_data_comes() {
         outputs.extend(drain(&mut session, at(tenth * 100)));
     }
     assert_eq!(missed(&outputs), (vec![SolicitReason::NoData; 1], 1));
-    session.handle_poll(at(5300), 1, &poll(2));
+    session.handle_poll(at(5300), Via::Data, 1, &poll(2));
     assert_eq!(session.fault(), (Fault::None, ""));
 }
 
@@ -278,10 +278,10 @@ fn a_host_without_a_slot_has_nobody_to_say_goodbye_to() {
 #[test]
 fn a_host_that_does_not_get_the_preamble_asks_for_nothing_of_the_payload() {
     let mut session = session(Activation::Together);
-    session.handle_poll(at(10), 0, &poll(1));
+    session.handle_poll(at(10), Via::Data, 0, &poll(1));
     assert_eq!(needs(&drain(&mut session, at(500))), 0);
     complete_preamble(&mut session);
-    session.handle_poll(at(600), 1, &poll(2));
+    session.handle_poll(at(600), Via::Data, 1, &poll(2));
     assert_eq!(needs(&drain(&mut session, at(1000))), 1);
 }
 
@@ -294,8 +294,8 @@ fn a_stale_order_is_dropped() {
     let order =
         |issue| Order { release: session.release(), issue, at_us: 0, reason: String::new() };
     let (new, old) = (order(2), order(1));
-    session.handle_order(at(3), 0, OrderKind::Activate, &new);
-    session.handle_order(at(4), 1, OrderKind::Cancel, &old);
+    session.handle_order(at(3), Via::Data, 0, OrderKind::Activate, &new);
+    session.handle_order(at(4), Via::Data, 1, OrderKind::Cancel, &old);
     assert_eq!(session.drops().get(DropReason::Stale), 1);
     assert!(!drain(&mut session, at(5)).contains(&Output::Ended(Ending::Cancelled)));
 }
@@ -320,7 +320,7 @@ fn symbols(session: &mut Session, now: Timestamp, seq: u32, blocks: std::ops::Ra
         announced: 12,
     };
     let headers: Vec<_> = blocks.clone().flat_map(|b| (0..10).map(move |n| header(b, n))).collect();
-    session.handle_symbols(now, &headers, &mut Vec::new());
+    session.handle_symbols(now, Via::Data, &headers, &mut Vec::new());
 }
 
 // PROTOCOL 4.11: figures of a recent interval, whatever was before it.
@@ -329,10 +329,10 @@ fn a_rate_report_is_about_the_time_since_a_recent_poll() {
     let mut session = session(Activation::Together);
     let silent = Poll { blocks: Vec::new(), ..poll(1) };
     symbols(&mut session, at(1), 0, 1..3);
-    session.handle_poll(at(10), 40, &silent);
+    session.handle_poll(at(10), Via::Data, 40, &silent);
     assert_eq!(rates(&drain(&mut session, at(50))), [], "there is nothing to compare with");
     symbols(&mut session, at(51), 41, 3..4);
-    session.handle_poll(at(70), 60, &silent);
+    session.handle_poll(at(70), Via::Data, 60, &silent);
     let lost = 9 * 1_000_000 / 20;
     assert_eq!(rates(&drain(&mut session, at(100))), [(lost, 0)], "since the poll at 10 ms");
 }
@@ -344,13 +344,13 @@ fn a_host_that_falls_behind_says_so_from_half_of_its_memory_on() {
     let mut seq = 0;
     // A poll, blocks that come, blocks that are written, another poll, and what RATE says then.
     let mut overrun = |millis: u64, came: std::ops::Range<u32>, written: std::ops::Range<u32>| {
-        session.handle_poll(at(millis), seq, &silent);
+        session.handle_poll(at(millis), Via::Data, seq, &silent);
         symbols(&mut session, at(millis + 1), seq + 1, came.clone());
         drain(&mut session, at(millis + 40));
         let written = written.map(|block| StoreEvent::Consumed(BlockIndex(block)));
         written.for_each(|event| session.handle_store(at(millis + 41), event));
         seq += 10 * came.len() as u32 + 1;
-        session.handle_poll(at(millis + 60), seq, &silent);
+        session.handle_poll(at(millis + 60), Via::Data, seq, &silent);
         seq += 1;
         rates(&drain(&mut session, at(millis + 90)))[0].1
     };
@@ -360,4 +360,25 @@ fn a_host_that_falls_behind_says_so_from_half_of_its_memory_on() {
     assert_eq!(overrun(210, 7..9, 1..3), 0, "two came and two were written");
     let dropped = overrun(310, 9..13, 0..0);
     assert!(dropped > 900_000, "two more wait, and there is no room for two: {dropped}");
+}
+
+// PROTOCOL 7.10 and 4.16: a straggler asks for the payload when it is served, not before.
+#[test]
+fn a_straggler_listens_to_its_group_and_asks_when_its_turn_has_come() {
+    let mut session = session(Activation::Together);
+    complete_preamble(&mut session);
+    drain(&mut session, at(3));
+    let group: SocketAddr = "239.193.70.71:7071".parse().unwrap();
+    session.handle_catch_up(at(4), &CatchUp { nonce: BootNonce(1), group });
+    assert_eq!(drain(&mut session, at(4)), [], "told to another process");
+    let told = CatchUp { nonce: NONCE, group };
+    session.handle_catch_up(at(5), &told);
+    session.handle_catch_up(at(5), &told);
+    assert_eq!(drain(&mut session, at(6)), [Output::Listen(group)]);
+    session.handle_poll(at(10), Via::Data, 0, &poll(1));
+    assert_eq!(needs(&drain(&mut session, at(50))), 0, "the fleet is asked");
+    for (millis, via) in [(100, Via::CatchUp), (200, Via::Own), (300, Via::Data)] {
+        session.handle_poll(at(millis), via, 0, &poll(2));
+        assert_eq!(needs(&drain(&mut session, at(millis + 50))), 1, "{via:?}");
+    }
 }

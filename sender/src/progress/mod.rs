@@ -94,6 +94,8 @@ const fn phase_word(phase: Phase) -> &'static str {
         Phase::Preamble => "preamble",
         Phase::Pass => "pass",
         Phase::Flush => "flush",
+        Phase::CatchUp => "catch-up",
+        Phase::Unicast => "unicast",
         Phase::Settling => "settling",
         Phase::Activating => "activating",
         Phase::Closing => "closing",
@@ -130,6 +132,9 @@ fn hosts_line(progress: &Progress) -> String {
     for (count, word) in counts.into_iter().filter(|(count, _)| *count > 0) {
         line.push_str(&format!(", {count} {word}"));
     }
+    if progress.catching_up > 0 {
+        line.push_str(&format!(", catch-up: {}", counted(progress.catching_up as u64, "host")));
+    }
     line
 }
 
@@ -147,7 +152,7 @@ fn fleet_line(progress: &Progress) -> String {
 
 /// The rate that is being sent at; nothing while nothing is sent.
 fn rate_word(progress: &Progress) -> Option<Bitrate> {
-    let is_sending = matches!(progress.phase, Phase::Preamble | Phase::Pass | Phase::Flush);
+    let is_sending = (Phase::Preamble..=Phase::Unicast).contains(&progress.phase);
     is_sending.then_some(progress.rate)
 }
 
@@ -167,6 +172,7 @@ mod tests {
             expected: Some(8),
             staged: 0,
             active: 0,
+            catching_up: 0,
             failed: 0,
             sent: 0.58,
             slowest: 0.315,
@@ -201,6 +207,9 @@ mod tests {
         (shown.staged, shown.failed, shown.expected) = (6, 1, None);
         assert_eq!(hosts_line(&shown), "8 hosts joined, 6 staged, 1 failed or lost");
         assert_eq!(fleet_line(&shown), "median 57 %, slowest web-17 31 %");
+        shown.catching_up = 3;
+        let line = "8 hosts joined, 6 staged, 1 failed or lost, catch-up: 3 hosts";
+        assert_eq!(hosts_line(&shown), line);
         shown.slowest_host = None;
         assert_eq!(fleet_line(&shown), "");
     }

@@ -58,6 +58,7 @@ fn done(progress: &Progress) -> f64 {
     match progress.phase {
         Phase::Pass => progress.sent,
         Phase::Flush => progress.median,
+        Phase::CatchUp | Phase::Unicast => progress.slowest,
         Phase::Settling => progress.staged as f64 / hosts,
         Phase::Activating => progress.active as f64 / hosts,
         _ => 0.0,

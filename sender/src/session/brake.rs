@@ -4,9 +4,10 @@
 //! what they took; loss on the way is first tried with less rate, and where that does not lower it,
 //! it is left to parity (PROTOCOL 5.4).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use common::id::Slot;
 use common::time::Timestamp;
 use common::units::Bitrate;
 use common::wire::{Rate, SHARE_PPM_MAX};
@@ -14,8 +15,11 @@ use common::wire::{Rate, SHARE_PPM_MAX};
 /// Reports are judged so often: 256 MB at a ceiling of 5 Gbit/s take 0.46 s, and every interval at
 /// the beginning is one at less than that.
 pub const JUDGE_INTERVAL: Duration = Duration::from_millis(25);
-/// Reports that one judgement looks at.
+/// Hosts whose reports one judgement looks at.
 const REPORTS_MAX: usize = 1000;
+/// A host's last report counts for this long: of a few hosts not all are heard in every interval,
+/// and one of two must not decide alone.
+const REPORT_AGE_MAX: Duration = Duration::from_millis(100);
 /// Rates remembered: reports reach back two intervals, and each interval changes the rate once.
 const HISTORY_MAX: usize = 16;
 /// Loss of the 75th percentile above its baseline by this is a reason to try less; below it costs
@@ -52,8 +56,9 @@ struct Sample {
     taken: Bitrate,
     /// Whether it could not keep up.
     is_overrun: bool,
-    /// When the figures begin.
+    /// When the figures begin, and when they came.
     since: Timestamp,
+    heard_at: Timestamp,
 }
 
 /// A cut made to see whether it lowers the loss.
@@ -86,7 +91,8 @@ pub struct Brake {
     limit: Option<Bitrate>,
     step_percent: u64,
     judged_at: Timestamp,
-    samples: Vec<Sample>,
+    /// The last report of each host.
+    samples: BTreeMap<Slot, Sample>,
     /// Loss that is not for the rate's sake: what there was at the low rate of the beginning, and
     /// what less rate did not lower. `None` before the first reports.
     baseline_ppm: Option<u32>,
@@ -110,7 +116,7 @@ impl Brake {
             limit: None,
             step_percent: STEP_PERCENT_MAX,
             judged_at: Timestamp::ZERO,
-            samples: Vec::new(),
+            samples: BTreeMap::new(),
             baseline_ppm: None,
             trial: None,
         }
@@ -128,7 +134,7 @@ impl Brake {
 
     /// Takes one host's report; a bounded number counts in one interval.
     pub fn on_report(&mut self, now: Timestamp, report: &Rate) {
-        if self.samples.len() == REPORTS_MAX {
+        if self.samples.len() == REPORTS_MAX && !self.samples.contains_key(&report.slot) {
             return;
         }
         let since = Timestamp::from_nanos(
@@ -136,12 +142,14 @@ impl Brake {
         );
         let missed = report.loss_ppm.saturating_add(report.overrun_ppm).min(SHARE_PPM_MAX);
         let taken = u64::from(SHARE_PPM_MAX - missed);
-        self.samples.push(Sample {
+        let sample = Sample {
             loss_ppm: report.loss_ppm,
             taken: self.rate_between(since, now).scaled(taken, SHARE_PPM_MAX.into()),
             is_overrun: report.kernel_drops > 0 || report.overrun_ppm > OVERRUN_PPM_CALM,
             since,
-        });
+            heard_at: now,
+        };
+        self.samples.insert(report.slot, sample);
     }
 
     /// The mean of the rates in force from `since` to `now`.
@@ -163,17 +171,18 @@ impl Brake {
             RatePolicy::Fixed(_) => return false,
             RatePolicy::Guessed(ceiling) | RatePolicy::Ceiling(ceiling) => ceiling,
         };
+        self.samples.retain(|_, sample| now.since(sample.heard_at) < REPORT_AGE_MAX);
         if let Some(trial) = self.trial {
             // What was sent before the cut says nothing about it.
-            self.samples.retain(|sample| sample.since >= trial.since);
+            self.samples.retain(|_, sample| sample.since >= trial.since);
         }
-        if self.samples.is_empty() || now.since(self.judged_at) < JUDGE_INTERVAL {
+        let has_news = self.samples.values().any(|sample| sample.heard_at > self.judged_at);
+        if !has_news || now.since(self.judged_at) < JUDGE_INTERVAL {
             return false;
         }
         self.judged_at = now;
         let before = self.rate;
         self.rate = self.next_rate(now, ceiling).min(ceiling);
-        self.samples.clear();
         if self.rate == before {
             return false;
         }
@@ -185,9 +194,9 @@ impl Brake {
     }
 
     fn next_rate(&mut self, now: Timestamp, ceiling: Bitrate) -> Bitrate {
-        let loss_ppm = quantile(self.samples.iter().map(|sample| sample.loss_ppm), 75);
-        let taken = quantile(self.samples.iter().map(|sample| sample.taken), 50);
-        let overruns = self.samples.iter().filter(|sample| sample.is_overrun);
+        let loss_ppm = quantile(self.samples.values().map(|sample| sample.loss_ppm), 75);
+        let taken = quantile(self.samples.values().map(|sample| sample.taken), 50);
+        let overruns = self.samples.values().filter(|sample| sample.is_overrun);
         if overruns.clone().count() * 2 > self.samples.len() {
             // Most hosts cannot keep up: that is never weather. What they took is what they can
             // take; a little less lets their buffers empty.
@@ -247,7 +256,7 @@ fn quantile<T: Ord + Copy + Default>(values: impl Iterator<Item = T>, percent: u
 #[cfg(test)]
 mod tests {
     use super::*;
-    use common::id::{BootNonce, Slot};
+    use common::id::BootNonce;
 
     const CEILING: Bitrate = Bitrate::from_megabits(1000);
 
@@ -265,9 +274,9 @@ mod tests {
 
     /// Eight hosts report what they saw since the last interval; then it is judged. In Mbit/s.
     fn judge(brake: &mut Brake, interval: u64, sights: &[Sight]) -> u64 {
-        for sight in sights {
+        for (index, sight) in sights.iter().enumerate() {
             let Sight { loss_ppm, overrun_ppm, kernel_drops } = *sight;
-            let (slot, nonce) = (Slot(0), BootNonce(0));
+            let (slot, nonce) = (Slot(index as u32), BootNonce(0));
             let (interval_us, delay_us) = (JUDGE_INTERVAL, 0);
             let report = Rate {
                 slot,
@@ -404,6 +413,15 @@ mod tests {
         one[3] = sight;
         assert_eq!(judge(&mut brake, 6, &one), 1000);
         assert_eq!(judge(&mut brake, 7, &[sight; 8]), 720, "nine tenths of what arrived");
+    }
+
+    #[test]
+    fn of_two_hosts_the_one_that_overruns_does_not_decide_alone_while_the_other_is_not_heard() {
+        let mut brake = Brake::new(RatePolicy::Guessed(CEILING));
+        let sight = Sight { overrun_ppm: 500_000, ..Sight::default() };
+        assert_eq!(judge(&mut brake, 1, &[sight, Sight::default()]), 500);
+        assert_eq!(judge(&mut brake, 2, &[sight]), 1000);
+        assert_eq!(judge(&mut brake, 8, &[sight]), 450, "the other has been silent for long");
     }
 
     #[test]

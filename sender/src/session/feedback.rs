@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use common::geometry::Space;
-use common::id::{BootNonce, HostName, Slot};
+use common::id::{BlockIndex, BootNonce, HostName, Slot};
 use common::time::Timestamp;
 use common::wire::{
     Activated, Fault, Have, HostPhase, Join, JoinAck, JoinVerdict, Message, Need, Outcome, Rate,
@@ -15,8 +15,8 @@ use super::outcome::fault_line;
 use super::phase::Phase;
 use super::report::Expect;
 use super::roster::Admission;
-use super::schedule::Answer;
-use super::{ADVERTISE_DELAY, Output, Session, TimerName};
+use super::straggling::Audience;
+use super::{ADVERTISE_DELAY, Destination, Output, Session, TimerName};
 
 /// Hosts that are told of by name while the session lasts; the report names all.
 const TOLD_MAX: usize = 20;
@@ -49,15 +49,16 @@ impl Session {
         };
         let (nonce, slot, verdict) = (join.nonce, admission.slot, admission.verdict);
         let ack = JoinAck { nonce, slot, verdict, have_seen: false };
-        self.outputs.push_back(Output::Unicast(from, Message::JoinAck(ack)));
+        self.tell(Destination::Host(from), Message::JoinAck(ack));
         if admission.is_new {
+            self.consider_late(slot);
             self.consider_gathering(now);
             self.evaluate(now);
         }
     }
 
     /// Names a host for what the operator did not ask for, each once and no more than a screenful.
-    fn tell_of(&mut self, host: &HostName, what: &str) {
+    pub(super) fn tell_of(&mut self, host: &HostName, what: &str) {
         if self.told.len() < TOLD_MAX && self.told.insert(host.clone()) {
             self.outputs.push_back(Output::Notice(format!("{host} {what}")));
         }
@@ -86,7 +87,7 @@ impl Session {
         if self.roster.on_have(have) {
             let (nonce, slot) = (have.nonce, have.slot);
             let ack = JoinAck { nonce, slot, verdict: JoinVerdict::Accepted, have_seen: true };
-            self.outputs.push_back(Output::Unicast(from, Message::JoinAck(ack)));
+            self.tell(Destination::Host(from), Message::JoinAck(ack));
         }
     }
 
@@ -96,19 +97,41 @@ impl Session {
         }
         self.observe_rtt(now, need.echo_us, need.held);
         self.needs += 1;
+        let mut has_raised = false;
         for (block, want) in &need.wants {
-            let answer = self.schedule.need(*block, *want);
-            if let Answer::Raised(_) = answer {
-                self.timers.arm_earlier(TimerName::Advertise, now + ADVERTISE_DELAY);
-                let is_preamble = self.geometry.space_of(*block) == Space::Preamble;
-                self.has_preamble_needs |= is_preamble && self.phase == Phase::Preamble;
-            }
+            has_raised |= self.on_want(now, need.slot, *block, *want);
+        }
+        if has_raised {
+            self.schedule.request_more();
+            self.timers.arm_earlier(TimerName::Advertise, now + ADVERTISE_DELAY);
         }
     }
 
+    /// Whether S rose.
+    fn on_want(&mut self, now: Timestamp, slot: Slot, block: BlockIndex, want: u32) -> bool {
+        if !self.may_ask(slot, block) {
+            return false;
+        }
+        let loss = self.loss_for(&self.roster.hosts()[slot.0 as usize]);
+        let Some(target) = self.schedule.target(block, want, loss) else { return false };
+        let is_granted = self.may_spend(now, slot, block, target);
+        if is_granted {
+            self.schedule.raise(block, target, slot);
+            let is_preamble = self.geometry.space_of(block) == Space::Preamble;
+            self.has_preamble_needs |= is_preamble && self.phase == Phase::Preamble;
+        }
+        is_granted
+    }
+
     fn on_rate(&mut self, now: Timestamp, from: SocketAddr, rate: &Rate) {
-        if self.roster.on_heard(now, from, rate.slot, rate.nonce) {
-            self.brake.on_report(now, rate);
+        if self.roster.on_heard(now, from, rate.slot, rate.nonce)
+            && self.audience.serves(rate.slot, &self.roster.hosts()[rate.slot.0 as usize])
+        {
+            // Whoever is served apart asks for no more than its memory holds; what it has no room
+            // for was sent for another.
+            let is_fleet = self.audience == Audience::Fleet;
+            let overrun_ppm = if is_fleet { rate.overrun_ppm } else { 0 };
+            self.brake.on_report(now, &Rate { overrun_ppm, ..*rate });
         }
     }
 

@@ -1,6 +1,6 @@
 //! How much of the stream hosts lose, and how many repair symbols that calls for unasked.
 //!
-//! Not here: whose loss counts (`fleet`), and when symbols go (`schedule`). PROTOCOL 6.4.
+//! Not here: whose loss counts (`roster`), and when symbols go (`schedule`). PROTOCOL 6.4.
 
 /// Datagrams over which a host's loss is averaged: a window of 16 blocks. Over 1,024 the loss of
 /// 1 % that all suffer alike is measured as 1.7 % by one host in twenty, over 16,384 as 1.1 %.

@@ -5,7 +5,10 @@
 //! [`Output::Idle`]; `now` never goes back. PROTOCOL 5.1, 6, 7, 8.
 
 mod brake;
+mod catch_up;
 mod feedback;
+mod fleet;
+mod host;
 mod loss;
 mod outcome;
 pub mod phase;
@@ -14,6 +17,7 @@ mod roster;
 mod schedule;
 mod skip;
 mod stages;
+mod straggling;
 mod tally;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -33,9 +37,12 @@ use common::wire::{
 };
 
 use brake::{Brake, JUDGE_INTERVAL};
+use catch_up::Service;
+use fleet::Fleet;
 use phase::Step;
 use roster::Roster;
 use schedule::{Departure, Request, Schedule};
+use straggling::Audience;
 
 pub use brake::RatePolicy;
 pub use phase::Phase;
@@ -114,6 +121,8 @@ pub struct Config {
     pub session: SessionId,
     /// The announce, but for stage, timers, group size and clock, which the session fills in.
     pub announce: Announce,
+    /// Multicast group of the stragglers, of the data group's family.
+    pub catch_up_group: SocketAddr,
     /// Payload offset of every frame of the plan, and the payload's end.
     pub frame_offsets: Vec<u64>,
     /// Whom to expect.
@@ -141,24 +150,26 @@ impl Config {
     }
 }
 
-/// To which group a message goes.
+/// Where something goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Channel {
+pub enum Destination {
     /// The group that every host listens to.
     Control,
     /// The session's own group.
     Data,
+    /// The group of its stragglers.
+    CatchUp,
+    /// One host.
+    Host(SocketAddr),
 }
 
 /// What the session wants done.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
-    /// Send the symbols of [`Session::train`] to the data group, as one train.
-    Train,
-    /// Send to a group, with this sequence number.
-    Multicast(Channel, u32, Message),
-    /// Send to one host.
-    Unicast(SocketAddr, Message),
+    /// Send the symbols of [`Session::train`], as one train.
+    Train(Destination),
+    /// Send this, with this sequence number.
+    Message(Destination, u32, Message),
     /// Read and encode a block, then say [`Session::handle_prepared`].
     Prepare(BlockIndex),
     /// Forget a block's bytes.
@@ -180,13 +191,22 @@ pub struct Session {
     roster: Roster,
     schedule: Schedule,
     brake: Brake,
+    /// Whom the symbols are for.
+    audience: Audience,
+    fleet: Fleet,
+    service: Service,
+    /// Since when every present host has been at its goal.
+    settled_at: Option<Timestamp>,
+    /// What the brake had come to when the fleet was done.
+    fleet_rate: Bitrate,
     pacer: Pacer,
     grtt: GroupRtt,
     timers: Timers<TimerName>,
     outputs: VecDeque<Output>,
     train: Vec<SymbolHeader>,
     departures: Vec<Departure>,
-    next_seq: u32,
+    /// Of the data group, of the stragglers' group, and of single hosts.
+    next_seqs: [u32; 3],
     next_poll: u32,
     polled_at: Timestamp,
     next_sweep: u32,
@@ -201,6 +221,7 @@ pub struct Session {
     goodbyes: u32,
     told: BTreeSet<HostName>,
     needs: u64,
+    catch_up_symbols: u64,
     wire_bytes: u64,
     first_symbol_at: Option<Timestamp>,
     last_symbol_at: Timestamp,
@@ -228,13 +249,18 @@ impl Session {
             roster: Roster::default(),
             schedule: Schedule::new(geometry),
             brake: Brake::new(policy),
+            audience: Audience::Fleet,
+            fleet: Fleet::default(),
+            service: Service::default(),
+            settled_at: None,
+            fleet_rate: Bitrate::from_megabits(100),
             pacer: Pacer::new(Bitrate::from_megabits(100)),
             grtt: GroupRtt::default(),
             timers,
             outputs: VecDeque::new(),
             train: Vec::new(),
             departures: Vec::new(),
-            next_seq: 0,
+            next_seqs: [0; 3],
             next_poll: 1,
             polled_at: now,
             next_sweep: 1,
@@ -249,6 +275,7 @@ impl Session {
             goodbyes: 0,
             told: BTreeSet::new(),
             needs: 0,
+            catch_up_symbols: 0,
             wire_bytes: 0,
             first_symbol_at: None,
             last_symbol_at: now,
@@ -317,14 +344,15 @@ impl Session {
         }
         if self.is_sending() {
             if let Some(window) = self.schedule.finished_window() {
-                self.schedule.set_weather(self.roster.weather());
+                self.survey();
+                self.schedule.set_weather(self.fleet.weather);
                 self.schedule.open_next_window();
                 self.on_window_sent(now, window);
                 return self.poll_output(now);
             }
             if self.pacer.is_ready(now) {
                 if self.depart(now) {
-                    return Output::Train;
+                    return Output::Train(self.destination());
                 }
             } else if self.schedule.is_passing() || self.schedule.is_owing() {
                 self.timers.arm(TimerName::Pacing, self.pacer.next_departure());
@@ -337,7 +365,7 @@ impl Session {
     }
 
     fn is_sending(&self) -> bool {
-        matches!(self.phase, Phase::Preamble | Phase::Pass | Phase::Flush | Phase::Settling)
+        (Phase::Preamble..=Phase::Settling).contains(&self.phase)
     }
 
     /// Puts the next train together; false when no symbol is ready.
@@ -347,7 +375,7 @@ impl Session {
         self.train.clear();
         for departure in &departures {
             let is_preamble = self.geometry.space_of(departure.block) == Space::Preamble;
-            let seq = self.take_seq();
+            let seq = self.take_seq(self.audience);
             self.train.push(SymbolHeader {
                 session: self.config.session,
                 seq,
@@ -363,6 +391,9 @@ impl Session {
             let bytes = self.datagram_wire_bytes() * self.train.len() as u64;
             self.pacer.charge(now, bytes);
             self.first_symbol_at.get_or_insert(now);
+            if self.audience != Audience::Fleet {
+                self.catch_up_symbols += self.train.len() as u64;
+            }
             self.last_symbol_at = now;
         }
         is_ready
@@ -381,15 +412,28 @@ impl Session {
             }
     }
 
-    fn take_seq(&mut self) -> u32 {
-        let seq = self.next_seq;
-        self.next_seq = seq.wrapping_add(1);
+    /// The next number of the stream by which `audience` is served (PROTOCOL 2.9).
+    fn take_seq(&mut self, audience: Audience) -> u32 {
+        let stream = match audience {
+            Audience::Fleet => 0,
+            Audience::Stragglers => 1,
+            Audience::Alone(_) => 2,
+        };
+        let seq = self.next_seqs[stream];
+        self.next_seqs[stream] = seq.wrapping_add(1);
         seq
     }
 
-    fn multicast(&mut self, channel: Channel, message: Message) {
-        let seq = if channel == Channel::Data { self.take_seq() } else { 0 };
-        self.outputs.push_back(Output::Multicast(channel, seq, message));
+    /// Sends something that is part of no service: to everybody, or to one host.
+    fn tell(&mut self, to: Destination, message: Message) {
+        let seq = if to == Destination::Data { self.take_seq(Audience::Fleet) } else { 0 };
+        self.outputs.push_back(Output::Message(to, seq, message));
+    }
+
+    /// Sends something to those who are served.
+    fn tell_audience(&mut self, message: Message) {
+        let (to, seq) = (self.destination(), self.take_seq(self.audience));
+        self.outputs.push_back(Output::Message(to, seq, message));
     }
 
     fn advance(&mut self, step: Step) -> bool {
@@ -411,7 +455,7 @@ impl Session {
         announce.timers.slot = SLOT;
         announce.group_size = self.group_size();
         announce.sent_at_us = now.as_micros();
-        self.multicast(Channel::Control, Message::Announce(Box::new(announce)));
+        self.tell(Destination::Control, Message::Announce(Box::new(announce)));
         self.announced_at = now;
         let interval =
             if self.phase == Phase::Listening { ASK_INTERVAL } else { ANNOUNCE_INTERVAL };
@@ -426,23 +470,29 @@ impl Session {
     fn send_advertise(&mut self) {
         while self.schedule.has_raised() {
             let blocks = self.schedule.take_raised(ADVERTISE_BLOCKS_MAX);
-            self.multicast(Channel::Data, Message::Advertise(Advertise { blocks }));
+            self.tell_audience(Message::Advertise(Advertise { blocks }));
         }
     }
 
+    /// Asks those who are served about `blocks`; or everybody, where a sweep goes with it.
     fn send_poll(&mut self, now: Timestamp, blocks: Vec<BlockCount>, sweep: Option<Sweep>) {
+        let is_for_all = sweep.is_some();
         let poll = Poll {
             id: self.next_poll,
             sent_at_us: now.as_micros(),
             grtt: self.grtt.estimate(),
             backoff: self.grtt.backoff(),
-            group_size: self.group_size(),
+            group_size: if is_for_all { self.group_size() } else { self.audience_size() },
             blocks,
             sweep,
         };
         self.next_poll = self.next_poll.wrapping_add(1);
-        self.polled_at = now;
-        self.multicast(Channel::Data, Message::Poll(poll));
+        if is_for_all {
+            self.tell(Destination::Data, Message::Poll(poll));
+        } else {
+            self.polled_at = now;
+            self.tell_audience(Message::Poll(poll));
+        }
     }
 
     /// Sets the rate by what sampled hosts reported, and asks them again where nothing else has.

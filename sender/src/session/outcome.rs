@@ -8,8 +8,8 @@ use common::time::Timestamp;
 use common::wire::{Activation, Fault, escaped};
 
 use super::Session;
+use super::host::Host;
 use super::report::{Expect, HostReport, HostState, Outcome, Progress, WireReport};
-use super::roster::Host;
 
 impl Session {
     /// Hosts that must get there for a success.
@@ -76,6 +76,7 @@ impl Session {
             lost: host.lost,
             kernel_drops: host.kernel_drops,
             dropped_blocks: host.dropped_blocks,
+            straggler: host.straggling().map_or_else(String::new, |it| it.cause.to_string()),
         }
     }
 
@@ -86,6 +87,7 @@ impl Session {
             source_symbols: self.geometry.space_symbols(Space::Payload),
             sent_symbols: self.schedule.sent_symbols(Space::Payload),
             preamble_symbols: self.schedule.sent_symbols(Space::Preamble),
+            catch_up_symbols: self.catch_up_symbols,
             needs: self.needs,
             bytes: self.wire_bytes,
             time: self.last_symbol_at.since(first),
@@ -112,7 +114,7 @@ impl Session {
             .map(|host| {
                 let done = match host.has_staged() {
                     true => total,
-                    false => host.blocks_so_far(&self.geometry, self.phase),
+                    false => host.blocks_so_far(&self.geometry),
                 };
                 (done / total, &host.name)
             })
@@ -127,6 +129,7 @@ impl Session {
             expected: self.config.expected(),
             staged: count(Host::has_staged),
             active: count(Host::is_active),
+            catching_up: self.catching_up(),
             failed: count(|host| !host.is_present()),
             sent: (sent as f64 / source.max(1) as f64).min(1.0),
             slowest: share(0),
@@ -151,6 +154,7 @@ fn absent(host: String) -> HostReport {
         lost: 0,
         kernel_drops: 0,
         dropped_blocks: 0,
+        straggler: String::new(),
     }
 }
 

@@ -15,6 +15,10 @@ pub enum Phase {
     Pass,
     /// Repairs until no host takes symbols any more.
     Flush,
+    /// Serves the stragglers together, by a group of their own.
+    CatchUp,
+    /// Serves those who are left one after another, by their own addresses.
+    Unicast,
     /// Waits until every host has staged or failed.
     Settling,
     /// Repeats ACTIVATE until it is acknowledged.
@@ -36,6 +40,10 @@ pub enum Step {
     PreambleSent,
     /// The pass has sent its last window.
     PassSent,
+    /// No host takes symbols but stragglers.
+    FleetServed,
+    /// The stragglers' group has had its time, or none of it takes symbols.
+    GroupServed,
     /// No host takes symbols.
     Repaired,
     /// A late host takes symbols.
@@ -52,11 +60,13 @@ pub enum Step {
 
 impl Step {
     /// Every step.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Clear,
         Self::Gathered,
         Self::PreambleSent,
         Self::PassSent,
+        Self::FleetServed,
+        Self::GroupServed,
         Self::Repaired,
         Self::LateHost,
         Self::Decided,
@@ -68,12 +78,14 @@ impl Step {
 
 impl Phase {
     /// Every phase.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Listening,
         Self::Joining,
         Self::Preamble,
         Self::Pass,
         Self::Flush,
+        Self::CatchUp,
+        Self::Unicast,
         Self::Settling,
         Self::Activating,
         Self::Closing,
@@ -87,13 +99,17 @@ impl Phase {
             (Self::Joining, Step::Gathered) => Some(Self::Preamble),
             (Self::Preamble, Step::PreambleSent) => Some(Self::Pass),
             (Self::Pass, Step::PassSent) => Some(Self::Flush),
-            (Self::Flush, Step::Repaired) => Some(Self::Settling),
+            (Self::Flush, Step::FleetServed) => Some(Self::CatchUp),
+            (Self::CatchUp, Step::GroupServed) => Some(Self::Unicast),
+            (Self::Flush | Self::CatchUp | Self::Unicast, Step::Repaired) => Some(Self::Settling),
             (Self::Settling, Step::LateHost) => Some(Self::Flush),
             (Self::Settling, Step::Decided) => Some(Self::Activating),
             (Self::Joining, Step::Settled)
             | (Self::Preamble, Step::Settled)
             | (Self::Pass, Step::Settled)
             | (Self::Flush, Step::Settled)
+            | (Self::CatchUp, Step::Settled)
+            | (Self::Unicast, Step::Settled)
             | (Self::Settling, Step::Settled)
             | (Self::Activating, Step::Settled) => Some(Self::Closing),
             (Self::Closing, Step::Closed) => Some(Self::Ended),
@@ -111,6 +127,7 @@ impl Phase {
             Self::Preamble => Some(SenderStage::Preamble),
             Self::Pass => Some(SenderStage::Pass),
             Self::Flush => Some(SenderStage::Flush),
+            Self::CatchUp | Self::Unicast => Some(SenderStage::CatchUp),
             Self::Settling => Some(SenderStage::Settling),
             Self::Activating => Some(SenderStage::Activating),
             Self::Closing => Some(SenderStage::Closing),

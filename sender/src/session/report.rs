@@ -136,6 +136,8 @@ pub struct HostReport {
     pub kernel_drops: u32,
     /// Unfinished blocks that it gave up for want of memory.
     pub dropped_blocks: u32,
+    /// Why it was served apart from the fleet; empty where it was not.
+    pub straggler: String,
 }
 
 /// What went over the wire.
@@ -147,6 +149,8 @@ pub struct WireReport {
     pub sent_symbols: u64,
     /// Symbols sent of the preamble.
     pub preamble_symbols: u64,
+    /// Symbols of both sent to stragglers, apart from the fleet.
+    pub catch_up_symbols: u64,
     /// NEEDs received.
     pub needs: u64,
     /// Bytes of all datagrams sent, without UDP and IP headers.
@@ -168,6 +172,8 @@ pub struct Progress {
     pub staged: usize,
     /// Hosts whose `current` is switched.
     pub active: usize,
+    /// Stragglers that still take symbols.
+    pub catching_up: usize,
     /// Hosts that failed or were lost.
     pub failed: usize,
     /// Share of the payload that was sent once, 0..=1.

@@ -2,20 +2,16 @@
 //!
 //! A host is its name; its boot nonce tells a restarted process from two machines of one name.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use common::geometry::Geometry;
-use common::id::{BootNonce, FrameIndex, HostName, Slot};
+use common::id::{BootNonce, HostName, Slot};
 use common::limits;
 use common::time::Timestamp;
-use common::units::Bitrate;
 use common::wire::{Fault, Have, HostPhase, Join, JoinVerdict, Status};
 
-use super::loss::LossMeter;
-use super::phase::Phase;
-use super::schedule::Weather;
+use super::host::Host;
+use super::straggling::Straggling;
 use super::tally::{Edit, Tally};
 
 /// Sweeps that a host may miss whatever the network, and the time that must have passed, before it
@@ -25,191 +21,6 @@ const SILENT_SWEEPS_MIN: u32 = 3;
 const FLEETS_PER_FALSE_LOSS: f64 = 1000.0;
 /// A host is never given up sooner than this: scheduling on a busy machine stalls for a second.
 pub const LOST_AFTER: Duration = Duration::from_secs(2);
-/// Nothing is decided about a host that was last heard before this: half a second longer than a
-/// host at its goal goes unasked.
-const DOUBTFUL_AFTER: Duration = Duration::from_millis(1500);
-
-/// What is known of one host.
-#[derive(Debug, Clone)]
-pub struct Host {
-    /// Its name.
-    pub name: HostName,
-    /// Where its feedback comes from.
-    pub address: SocketAddr,
-    /// Which process of that name.
-    pub nonce: BootNonce,
-    /// Which machine.
-    pub machine: u64,
-    /// Its interface's speed.
-    pub link: Option<Bitrate>,
-    /// Its phase as last told.
-    pub phase: HostPhase,
-    /// Blocks of which it needs nothing more.
-    pub blocks_done: u32,
-    /// Datagrams received and lost, and drops by its kernel.
-    pub received: u32,
-    /// The same when `blocks_done` last changed: what came since is of blocks under way.
-    pub received_then: u32,
-    /// Datagrams lost on the way.
-    pub lost: u32,
-    /// Datagrams that its kernel dropped.
-    pub kernel_drops: u32,
-    /// Unfinished blocks that it gave up for want of memory.
-    pub dropped_blocks: u32,
-    /// What it lost of late.
-    pub loss: LossMeter,
-    /// KiB received and not yet written.
-    pub backlog_kib: u32,
-    /// What goes wrong there.
-    pub fault: Fault,
-    /// Whether nothing was heard of it for too long.
-    pub is_lost: bool,
-    /// When `blocks_done` or the phase last changed.
-    pub progress_at: Timestamp,
-    /// When it was last heard.
-    pub heard_at: Timestamp,
-    /// When it reached its phase.
-    pub phase_at: Timestamp,
-    /// It holds the release; it needs no data.
-    pub holds_release: bool,
-    /// It holds the image; it needs the preamble alone.
-    pub holds_image: bool,
-    /// It holds verified frames and will name them.
-    pub holds_partial: bool,
-    /// Whether it acknowledged the activation.
-    pub has_acknowledged: bool,
-    silent_sweeps: u32,
-    is_asked: bool,
-    rare: Option<Box<Rare>>,
-}
-
-/// What few hosts have: kept apart, so that ten thousand of the others fit into two megabytes.
-#[derive(Debug, Clone, Default)]
-struct Rare {
-    /// Its own words about its fault.
-    detail: String,
-    /// The address of another live host of this name.
-    twin: Option<SocketAddr>,
-    /// The process that had the name before.
-    former: Option<BootNonce>,
-    /// The frames that it named, once all parts have come, and the parts until then.
-    have: Option<Vec<(FrameIndex, u32)>>,
-    have_parts: BTreeMap<u16, Vec<(FrameIndex, u32)>>,
-}
-
-impl Host {
-    fn new(now: Timestamp, from: SocketAddr, join: &Join) -> Self {
-        Self {
-            name: join.host.clone(),
-            address: from,
-            nonce: join.nonce,
-            machine: join.machine,
-            link: join.link,
-            phase: HostPhase::Joined,
-            blocks_done: 0,
-            received: 0,
-            received_then: 0,
-            lost: 0,
-            kernel_drops: 0,
-            dropped_blocks: 0,
-            loss: LossMeter::default(),
-            backlog_kib: 0,
-            fault: Fault::None,
-            is_lost: false,
-            progress_at: now,
-            heard_at: now,
-            phase_at: now,
-            holds_release: join.holds_release,
-            holds_image: join.holds_image,
-            holds_partial: join.holds_partial,
-            has_acknowledged: false,
-            silent_sweeps: 0,
-            is_asked: false,
-            rare: None,
-        }
-    }
-
-    /// The address of another live host of its name.
-    pub fn twin(&self) -> Option<SocketAddr> {
-        self.rare.as_ref()?.twin
-    }
-
-    /// Its own words about its fault.
-    pub fn detail(&self) -> &str {
-        self.rare.as_ref().map_or("", |rare| &rare.detail)
-    }
-
-    /// Takes its words about its fault.
-    pub fn set_detail(&mut self, detail: &str) {
-        if self.detail() != detail {
-            detail.clone_into(&mut self.rare_mut().detail);
-        }
-    }
-
-    /// The frames that it named, once all parts have come.
-    pub fn have(&self) -> Option<&[(FrameIndex, u32)]> {
-        self.rare.as_ref()?.have.as_deref()
-    }
-
-    fn is_former(&self, nonce: BootNonce) -> bool {
-        self.rare.as_ref().is_some_and(|rare| rare.former == Some(nonce))
-    }
-
-    fn rare_mut(&mut self) -> &mut Rare {
-        self.rare.get_or_insert_default()
-    }
-
-    /// Whether it still takes symbols.
-    fn is_receiving(&self) -> bool {
-        self.is_present() && matches!(self.phase, HostPhase::Joined | HostPhase::Receiving)
-    }
-
-    /// Whether it counts: neither lost, nor failed, nor one of two of a name.
-    pub fn is_present(&self) -> bool {
-        !self.is_lost && self.twin().is_none() && self.phase != HostPhase::Failed
-    }
-
-    /// Whether it has staged or activated the release.
-    pub fn has_staged(&self) -> bool {
-        let staged =
-            matches!(self.phase, HostPhase::Staged | HostPhase::Activating | HostPhase::Active);
-        staged && self.twin().is_none()
-    }
-
-    /// Whether `current` points at the release there.
-    pub fn is_active(&self) -> bool {
-        self.phase == HostPhase::Active && self.twin().is_none()
-    }
-
-    /// Blocks that it has, as far as can be told: in the pass the blocks of a window complete
-    /// together, and what it received since the last ones is of the next.
-    pub fn blocks_so_far(&self, geometry: &Geometry, phase: Phase) -> f64 {
-        let since = match phase {
-            Phase::Pass => self.received.saturating_sub(self.received_then),
-            _ => 0,
-        };
-        let under_way = f64::from(since) / f64::from(geometry.block_symbols());
-        let left = geometry.block_count().saturating_sub(self.blocks_done);
-        let most = f64::from(left.min(geometry.window_blocks().into()));
-        f64::from(self.blocks_done) + under_way.min(most)
-    }
-
-    fn enter(&mut self, now: Timestamp, phase: HostPhase) {
-        if self.phase != phase {
-            self.phase = phase;
-            self.phase_at = now;
-            self.progress_at = now;
-        }
-    }
-
-    fn on_heard(&mut self, now: Timestamp) {
-        self.heard_at = now;
-        self.silent_sweeps = 0;
-        self.is_asked = false;
-        self.is_lost = false;
-    }
-}
-
 /// What the roster makes of a JOIN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Admission {
@@ -275,23 +86,28 @@ impl Roster {
         place.map(|place| self.by_name[place])
     }
 
-    /// Whether a present host was not heard for so long that it may be gone (PROTOCOL 7.4).
-    pub fn has_doubtful(&self, now: Timestamp) -> bool {
-        let is_doubtful =
-            |host: &Host| host.is_present() && now.since(host.heard_at) >= DOUBTFUL_AFTER;
-        self.hosts.iter().any(is_doubtful)
+    /// Whether a present host is doubtful (PROTOCOL 5.1).
+    pub fn has_doubtful(&self, since: Timestamp) -> bool {
+        self.hosts.iter().any(|host| host.is_present() && host.is_doubtful(since))
     }
 
-    /// What the hosts that take symbols have to weather: the loss of their 95th percentile, since
-    /// the worst ones are not to set everybody's parity.
-    pub fn weather(&self) -> Weather {
-        let mut losses: Vec<f64> = Vec::new();
-        let mut hosts = 0;
-        for host in self.hosts.iter().filter(|host| host.is_receiving()) {
-            hosts += 1;
-            losses.extend(host.loss.share());
+    /// Changes a host's standing among stragglers.
+    pub fn set_straggling(&mut self, slot: Slot, straggling: Straggling) {
+        if let Some(mut host) = self.edit(slot) {
+            host.rare_mut().straggling = Some(straggling);
         }
-        Weather { loss: quantile95(&mut losses), hosts }
+    }
+
+    /// Accounts for symbols sent for one host's sake.
+    pub fn set_spent(&mut self, slot: Slot, spent: u32) {
+        if let Some(mut host) = self.edit(slot) {
+            host.spent = spent;
+        }
+    }
+
+    /// Whoever is served from now on has spent nothing.
+    pub fn forget_spent(&mut self) {
+        self.hosts.iter_mut().for_each(|host| host.spent = 0);
     }
 
     /// A host joins, joins again, or comes back as another process.
@@ -312,9 +128,10 @@ impl Roster {
             host.rare_mut().twin = Some(from);
             return Admission { verdict: JoinVerdict::NameTaken, ..accepted };
         }
-        let former = host.nonce;
+        let (former, spent) = (host.nonce, host.spent);
         *host = Host::new(now, from, join);
         host.rare_mut().former = Some(former);
+        host.spent = spent;
         Admission { is_new: true, ..accepted }
     }
 
@@ -353,6 +170,9 @@ impl Roster {
     /// Takes a STATUS.
     pub fn on_status(&mut self, now: Timestamp, status: &Status) {
         let Some(mut host) = self.host_mut(status.slot, status.nonce) else { return };
+        if host.is_given_up {
+            return; // It may go on for a while: it is told by STOP.
+        }
         if host.blocks_done != status.blocks_done {
             host.blocks_done = status.blocks_done;
             host.received_then = status.received;
@@ -369,6 +189,11 @@ impl Roster {
         host.lost = status.lost;
         host.kernel_drops = status.kernel_drops;
         host.dropped_blocks = status.dropped_blocks;
+        host.wasted = status.wasted;
+        if let Some(straggling) = host.straggling() {
+            let is_listening = straggling.is_listening || status.is_catching_up;
+            host.rare_mut().straggling = Some(Straggling { is_listening, ..straggling });
+        }
         host.backlog_kib = status.backlog_kib;
         host.fault = status.fault;
         host.set_detail(&status.detail);
@@ -400,6 +225,7 @@ impl Roster {
     pub fn give_up(&mut self, now: Timestamp, slot: Slot, fault: Fault, detail: &str) {
         let Some(mut host) = self.edit(slot) else { return };
         host.enter(now, HostPhase::Failed);
+        host.is_given_up = true;
         if host.fault == Fault::None {
             host.fault = fault;
             host.set_detail(detail);
@@ -448,14 +274,6 @@ impl Roster {
     }
 }
 
-/// The value that 95 % of `values` do not exceed, `None` for none; of up to twenty, the last but
-/// one.
-fn quantile95(values: &mut [f64]) -> Option<f64> {
-    let rank = values.len().checked_sub(1)? * 95 / 100;
-    let (_, value, _) = values.select_nth_unstable_by(rank, f64::total_cmp);
-    Some(*value)
-}
-
 /// In how many sweeps a host must have been silent so that chance does not explain it: of `hosts`
 /// each misses a sweep with probability `share` (PROTOCOL 7.4).
 fn sweeps_beyond_chance(share: f64, hosts: usize) -> u32 {
@@ -483,7 +301,8 @@ fn merge_nearest(ranges: &mut Vec<(Slot, Slot)>, max: usize) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use common::geometry::Geometry;
     use common::wire::KindSet;
 
     use super::*;
@@ -507,7 +326,16 @@ mod tests {
         }
     }
 
-    fn status(slot: Slot, nonce: BootNonce, phase: HostPhase) -> Status {
+    /// `count` hosts, each with the number of its slot as its nonce.
+    pub fn roster_of(count: u32) -> Roster {
+        let mut roster = Roster::default();
+        for slot in 0..count {
+            roster.join(at(0), address(1), &join(&format!("h{slot}"), 7, slot.into()));
+        }
+        roster
+    }
+
+    pub fn status(slot: Slot, nonce: BootNonce, phase: HostPhase) -> Status {
         Status {
             slot,
             nonce,
@@ -518,6 +346,7 @@ mod tests {
             received: 0,
             lost: 0,
             wasted: 0,
+            is_catching_up: false,
             kernel_drops: 0,
             dropped_blocks: 0,
             backlog_kib: 0,
@@ -542,18 +371,18 @@ mod tests {
         let geometry = Geometry::new(64, 100, 25, 16, 0, 64 * 4000).unwrap();
         let mut roster = Roster::default();
         roster.join(at(0), address(1), &join("web1", 7, 1));
-        let mut told = |blocks_done, received, phase| {
+        let mut told = |blocks_done, received| {
             let status = status(Slot(0), BootNonce(1), HostPhase::Receiving);
             roster.on_status(at(1), &Status { blocks_done, received, ..status });
-            roster.hosts()[0].blocks_so_far(&geometry, phase)
+            roster.hosts()[0].blocks_so_far(&geometry)
         };
-        assert_eq!(told(0, 800, Phase::Pass), 8.0);
-        assert_eq!(told(0, 1700, Phase::Pass), 16.0, "repairs of a window are no further blocks");
-        assert_eq!(told(16, 1700, Phase::Pass), 16.0);
-        assert_eq!(told(16, 1800, Phase::Pass), 17.0);
-        assert_eq!(told(39, 4000, Phase::Pass), 39.0);
-        assert_eq!(told(39, 9000, Phase::Pass), 40.0);
-        assert_eq!(told(39, 9000, Phase::Flush), 39.0, "what others need says nothing of this one");
+        assert_eq!(told(0, 800), 8.0);
+        assert_eq!(told(0, 1700), 16.0, "repairs of a window are no further blocks");
+        assert_eq!(told(16, 1700), 16.0);
+        assert_eq!(told(16, 1800), 17.0);
+        assert_eq!(told(37, 4000), 37.0);
+        assert_eq!(told(37, 9000), 39.0, "a host is not done before it says so");
+        assert_eq!(told(40, 9000), 40.0);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 
 use common::geometry::{Geometry, Space};
-use common::id::BlockIndex;
+use common::id::{BlockIndex, Slot};
 use common::limits::TRAIN_SYMBOLS_MAX;
 use common::wire::BlockCount;
 
@@ -28,19 +28,6 @@ const PREAMBLE_POLLED: usize = 8;
 /// Blocks under repair that share the stream with the window.
 const REPAIRS_OPEN_MAX: usize = 8;
 
-/// What a host's want led to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
-    /// Already announced.
-    Announced,
-    /// The announced count rose by so many.
-    Raised(u32),
-    /// Beyond the pass's budget for the block: kept for the flush.
-    Deferred,
-    /// No such block, or one whose turn has not come.
-    Ignored,
-}
-
 /// What is lost on the way to those who are served.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Weather {
@@ -50,11 +37,17 @@ pub struct Weather {
     pub hosts: usize,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct Block {
     sent: u32,
     announced: u32,
-    deferred: u32,
+    /// Who raised the announced count last, and what it was before that.
+    owner: Slot,
+    base: u32,
+}
+
+impl Block {
+    const NEW: Self = Self { sent: 0, announced: 0, owner: Slot(u32::MAX), base: 0 };
 }
 
 /// One symbol to send.
@@ -83,6 +76,8 @@ pub struct Schedule {
     in_window: BTreeSet<u32>,
     /// Blocks that are owed transmissions beyond the pass, and not open.
     owed: BTreeSet<u32>,
+    /// The owed block from which on the next is opened.
+    next_repair: u32,
     /// Blocks whose symbols go out in turn; all are prepared.
     open: Vec<u32>,
     cursor: usize,
@@ -95,6 +90,8 @@ pub struct Schedule {
     requests: VecDeque<Request>,
     is_flushing: bool,
     weather: Weather,
+    /// Symbols that left, of the preamble and of the payload.
+    departed: [u64; 2],
 }
 
 /// What the driver is to do with a block's bytes.
@@ -111,12 +108,13 @@ impl Schedule {
     pub fn new(geometry: Geometry) -> Self {
         Self {
             geometry,
-            blocks: vec![Block::default(); geometry.block_count() as usize],
+            blocks: vec![Block::NEW; geometry.block_count() as usize],
             windows: 0..0,
             begun: 0,
             current: None,
             in_window: BTreeSet::new(),
             owed: BTreeSet::new(),
+            next_repair: 0,
             open: Vec::new(),
             cursor: 0,
             requested: BTreeSet::new(),
@@ -126,6 +124,7 @@ impl Schedule {
             requests: VecDeque::new(),
             is_flushing: false,
             weather: Weather { loss: None, hosts: 1 },
+            departed: [0; 2],
         }
     }
 
@@ -161,15 +160,9 @@ impl Schedule {
         self.owed.extend(begun.into_iter().filter(|index| !self.open.contains(index)));
     }
 
-    /// Serves what was deferred in the pass.
+    /// Nothing but repairs from now on.
     pub fn begin_flush(&mut self) {
         self.is_flushing = true;
-        for index in 0..self.blocks.len() {
-            let want = self.blocks[index].deferred;
-            if want > self.blocks[index].announced {
-                self.raise(BlockIndex(index as u32), want);
-            }
-        }
         self.request_more();
     }
 
@@ -231,14 +224,17 @@ impl Schedule {
     }
 
     /// Asks for blocks in the order of their urgency: this window, repairs, the next window.
-    fn request_more(&mut self) {
+    pub fn request_more(&mut self) {
         self.release_settled();
         let next = self.windows.clone().next().map_or(0..0, |next| self.geometry.window(next));
         let is_due = |index: &u32| {
             let block = &self.blocks[*index as usize];
             block.sent < block.announced
         };
-        let urgent = self.in_window.iter().chain(self.owed.iter().take(2 * REPAIRS_OPEN_MAX));
+        let (before, behind) =
+            (self.owed.range(..self.next_repair), self.owed.range(self.next_repair..));
+        let repairs = behind.chain(before).take(2 * REPAIRS_OPEN_MAX);
+        let urgent = self.in_window.iter().chain(repairs);
         let wanted: Vec<u32> = urgent.copied().chain(next.filter(is_due)).collect();
         for index in wanted {
             if self.requested.len() + self.prepared.len() >= PREPARED_BLOCKS_MAX {
@@ -294,11 +290,16 @@ impl Schedule {
             true => (2 * REPAIRS_OPEN_MAX).saturating_sub(repairs),
             false => REPAIRS_OPEN_MAX.saturating_sub(repairs),
         };
-        let ready: Vec<u32> =
-            self.owed.iter().copied().filter(|i| self.prepared.contains(i)).take(room).collect();
+        // Round after round, so that whoever asks for the same blocks again and again does not keep
+        // the others from theirs.
+        let (before, behind) =
+            (self.owed.range(..self.next_repair), self.owed.range(self.next_repair..));
+        let in_turn = behind.chain(before).copied();
+        let ready: Vec<u32> = in_turn.filter(|i| self.prepared.contains(i)).take(room).collect();
         for index in ready {
             self.owed.remove(&index);
             self.open.push(index);
+            self.next_repair = index + 1;
         }
     }
 
@@ -318,6 +319,7 @@ impl Schedule {
             let (transmission, announced) = (block.sent, block.announced);
             train.push(Departure { block: BlockIndex(index), transmission, announced });
             block.sent += 1;
+            self.departed[self.geometry.space_of(BlockIndex(index)) as usize] += 1;
             if block.sent >= block.announced {
                 self.open.remove(self.cursor);
                 self.in_window.remove(&index);
@@ -337,12 +339,13 @@ impl Schedule {
         self.current.filter(|_| self.in_window.is_empty())
     }
 
-    /// A host would have `block` with `want` transmissions.
-    pub fn need(&mut self, block: BlockIndex, want: u32) -> Answer {
-        let Some(known) = self.blocks.get(block.0 as usize) else { return Answer::Ignored };
+    /// The announced count that would give `block` to a host that wants `want` transmissions of it
+    /// and loses a share of `loss`; `None` where nothing need be raised.
+    pub fn target(&self, block: BlockIndex, want: u32, loss: f64) -> Option<u32> {
+        let known = self.blocks.get(block.0 as usize)?;
         let is_future = self.windows.contains(&self.geometry.window_of(block));
         if is_future || block.0 >= self.begun {
-            return Answer::Ignored;
+            return None;
         }
         let k = u32::from(self.geometry.source_symbols_of(block));
         let period = k + u32::from(self.geometry.repair_symbols());
@@ -350,30 +353,55 @@ impl Schedule {
         // PROTOCOL 6.7.
         let want = want.min(known.sent.saturating_add(period));
         if want <= known.announced {
-            return Answer::Announced;
+            return None;
         }
-        let is_open_space = self.is_flushing || self.geometry.space_of(block) == Space::Preamble;
-        let budget = k + (self.unasked_symbols(k) + 16).max(k / 8);
-        if !is_open_space && want > budget {
-            let known = &mut self.blocks[block.0 as usize];
-            known.deferred = known.deferred.max(want);
-            return Answer::Deferred;
-        }
-        let raised = self.raise(block, want);
-        self.request_more();
-        Answer::Raised(raised)
+        let missing = want.saturating_sub(known.sent);
+        let to_be_lost = (f64::from(missing) * loss / (1.0 - loss)) as u32;
+        Some(want.saturating_add(MARGIN_SYMBOLS + to_be_lost.min(period)))
     }
 
-    fn raise(&mut self, block: BlockIndex, want: u32) -> u32 {
+    /// Symbols by which a raise of `block` to `target` exceeds both S and k + `free`.
+    pub fn excess(&self, block: BlockIndex, target: u32, free: u32) -> u64 {
+        let free = u32::from(self.geometry.source_symbols_of(block)) + free;
+        target.saturating_sub(self.blocks[block.0 as usize].announced.max(free)).into()
+    }
+
+    /// Symbols that `owner` alone has had announced, of all blocks, beyond k + `free` of each.
+    pub fn owned_excess(&self, owner: Slot, free: u32) -> u64 {
+        let excess = |index: &u32| {
+            let block = &self.blocks[*index as usize];
+            let free = u32::from(self.geometry.source_symbols_of(BlockIndex(*index))) + free;
+            match block.owner == owner {
+                true => u64::from(block.announced.saturating_sub(block.base.max(free))),
+                false => 0,
+            }
+        };
+        self.repaired.iter().map(excess).sum()
+    }
+
+    /// Sets S of `block` to `target`, since `owner` asked.
+    pub fn raise(&mut self, block: BlockIndex, target: u32, owner: Slot) {
         let known = &mut self.blocks[block.0 as usize];
-        let before = known.announced;
-        known.announced = want.saturating_add(MARGIN_SYMBOLS);
+        if known.owner != owner {
+            (known.owner, known.base) = (owner, known.announced);
+        }
+        known.announced = target;
         self.raised.insert(block.0);
         self.repaired.insert(block.0);
         if !self.open.contains(&block.0) && !self.in_window.contains(&block.0) {
             self.owed.insert(block.0);
         }
-        want.saturating_add(MARGIN_SYMBOLS) - before
+    }
+
+    /// Counts what is owed as sent without sending it: those who asked are served no longer, and
+    /// the others learn by `sent` that nothing more comes.
+    pub fn forfeit(&mut self) {
+        let owed = std::mem::take(&mut self.owed);
+        for index in self.open.drain(..).chain(owed) {
+            let block = &mut self.blocks[index as usize];
+            block.sent = block.announced;
+        }
+        self.request_more();
     }
 
     /// Whether an ADVERTISE is due.
@@ -430,11 +458,7 @@ impl Schedule {
 
     /// Symbols sent of a space.
     pub fn sent_symbols(&self, space: Space) -> u64 {
-        let blocks = self.geometry.space_blocks(space);
-        self.blocks[blocks.start as usize..blocks.end as usize]
-            .iter()
-            .map(|block| u64::from(block.sent))
-            .sum()
+        self.departed[space as usize]
     }
 }
 
@@ -455,6 +479,16 @@ mod tests {
                 schedule.on_prepared(block);
             }
         }
+    }
+
+    /// A host without loss asks; by how much S rises.
+    fn need(schedule: &mut Schedule, block: u32, want: u32) -> Option<u32> {
+        let block = BlockIndex(block);
+        let target = schedule.target(block, want, 0.0)?;
+        let before = schedule.blocks[block.0 as usize].announced;
+        schedule.raise(block, target, Slot(0));
+        schedule.request_more();
+        Some(target - before)
     }
 
     fn run_window(schedule: &mut Schedule) -> (u32, Vec<Departure>) {
@@ -498,8 +532,8 @@ mod tests {
     fn repairs_are_woven_into_the_next_window() {
         let mut schedule = schedule();
         run_window(&mut schedule);
-        assert_eq!(schedule.need(BlockIndex(0), 43), Answer::Raised(5));
-        assert_eq!(schedule.need(BlockIndex(0), 45), Answer::Announced);
+        assert_eq!(need(&mut schedule, 0, 43), Some(5));
+        assert_eq!(need(&mut schedule, 0, 45), None, "it is announced");
         assert_eq!(schedule.take_raised(10), [(BlockIndex(0), 45)]);
         let (_, departures) = run_window(&mut schedule);
         let at: Vec<usize> =
@@ -509,22 +543,47 @@ mod tests {
     }
 
     #[test]
-    fn wants_beyond_the_budget_wait_for_the_flush() {
+    fn the_margin_grows_with_what_is_still_to_be_lost() {
         let mut schedule = schedule();
         run_window(&mut schedule);
-        assert_eq!(schedule.need(BlockIndex(1), 72), Answer::Deferred);
-        assert_eq!(schedule.need(BlockIndex(5), 50), Answer::Ignored, "its turn has not come");
+        assert_eq!(schedule.target(BlockIndex(0), 60, 0.0), Some(62));
+        assert_eq!(schedule.target(BlockIndex(0), 60, 0.5), Some(62 + 20));
+        assert_eq!(schedule.target(BlockIndex(5), 50, 0.0), None, "its turn has not come");
+    }
+
+    #[test]
+    fn what_one_host_adds_alone_is_its_own_until_another_needs_more() {
+        let mut schedule = schedule();
         run_window(&mut schedule);
-        run_window(&mut schedule);
-        assert!(!schedule.is_passing());
+        let (one, other) = (Slot(1), Slot(2));
+        assert_eq!(schedule.excess(BlockIndex(0), 60, 10), 18, "beyond 32 + 10");
+        assert_eq!(schedule.excess(BlockIndex(0), 60, 0), 20, "beyond the 40 announced");
+        schedule.raise(BlockIndex(0), 50, one);
+        schedule.raise(BlockIndex(0), 60, one);
+        schedule.raise(BlockIndex(1), 60, one);
+        assert_eq!(schedule.owned_excess(one, 10), 2 * 18);
+        schedule.raise(BlockIndex(0), 63, other);
+        assert_eq!(schedule.owned_excess(one, 10), 18);
+        assert_eq!(schedule.owned_excess(other, 10), 3);
+        assert_eq!(schedule.owned_excess(one, 40), 0, "a fleet that needs as much shares it");
+    }
+
+    #[test]
+    fn what_is_forfeited_counts_as_sent_and_never_leaves() {
+        let mut schedule = schedule();
+        (0..3).for_each(|_| _ = run_window(&mut schedule));
         schedule.begin_flush();
+        let before = schedule.sent_symbols(Space::Payload);
+        need(&mut schedule, 0, 60);
         prepare_all(&mut schedule);
         let mut train = Vec::new();
-        let mut sent = 0;
-        while schedule.next_train(&mut train) {
-            sent += train.len();
-        }
-        assert_eq!(sent, 72 + 2 - 40);
+        assert!(schedule.next_train(&mut train));
+        schedule.forfeit();
+        prepare_all(&mut schedule);
+        assert!(!schedule.next_train(&mut train) && !schedule.is_owing());
+        assert_eq!(schedule.sent_symbols(Space::Payload), before + 4);
+        assert_eq!(schedule.flush_scope(0, 1)[0].sent, 62);
+        assert_eq!(need(&mut schedule, 0, 70), Some(10), "who comes next asks from there on");
     }
 
     #[test]
@@ -533,8 +592,8 @@ mod tests {
         let mut schedule = Schedule::new(geometry);
         schedule.begin(Space::Preamble, |_| false);
         run_window(&mut schedule);
-        assert_eq!(schedule.need(BlockIndex(0), 50), Answer::Raised(24));
-        assert_eq!(schedule.need(BlockIndex(2), 32), Answer::Ignored);
+        assert_eq!(need(&mut schedule, 0, 50), Some(24));
+        assert_eq!(need(&mut schedule, 2, 32), None);
         let payload = schedule.preamble_scope().iter().all(|count| count.block.0 < 2);
         assert!(payload && !schedule.preamble_scope().is_empty());
     }
@@ -545,8 +604,8 @@ mod tests {
         let mut schedule = schedule();
         (0..3).for_each(|_| _ = run_window(&mut schedule));
         schedule.begin_flush();
-        assert_eq!(schedule.need(BlockIndex(0), u32::MAX), Answer::Raised(42));
-        assert_eq!(schedule.need(BlockIndex(9), 1), Answer::Ignored);
+        assert_eq!(need(&mut schedule, 0, u32::MAX), Some(42));
+        assert_eq!(need(&mut schedule, 9, 1), None);
     }
 
     #[test]
@@ -579,7 +638,7 @@ mod tests {
             if let Some(window) = schedule.finished_window() {
                 schedule.open_next_window();
                 for block in geometry.window(window) {
-                    schedule.need(BlockIndex(block), 42);
+                    need(&mut schedule, block, 42);
                 }
             } else if !schedule.next_train(&mut train) {
                 break;

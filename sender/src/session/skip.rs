@@ -6,7 +6,7 @@ use common::geometry::{Geometry, Space};
 use common::id::{BlockIndex, FrameIndex};
 
 use super::Session;
-use super::roster::Host;
+use super::host::Host;
 
 /// Byte ranges of the payload, disjoint and in order.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,11 +9,11 @@ use common::units::Bitrate;
 use common::wire::{Announce, Fault, HostPhase, Message, Order, SenderStage, Sweep};
 
 use super::brake::{Brake, JUDGE_INTERVAL, RatePolicy};
+use super::host::Host;
 use super::phase::{Phase, Step};
 use super::report::Outcome;
-use super::roster::Host;
 use super::{
-    ANSWER_INTERVAL, Channel, Output, RateRequest, SLOT, SWEEP_RANGES, Session, TimerName,
+    ANSWER_INTERVAL, Destination, Output, RateRequest, SLOT, SWEEP_RANGES, Session, TimerName,
 };
 
 /// The preamble waits for needs no longer than this, or twice the back-off interval.
@@ -203,6 +203,7 @@ impl Session {
 
     fn begin_pass(&mut self, now: Timestamp) {
         self.advance(Step::PreambleSent);
+        self.note_pass(now);
         let held = self.held_by_all();
         let geometry = self.geometry;
         self.schedule.begin(Space::Payload, |block| held.has_block(&geometry, block));
@@ -224,7 +225,7 @@ impl Session {
     }
 
     pub(super) fn on_flush_poll(&mut self, now: Timestamp) {
-        if !matches!(self.phase, Phase::Flush) {
+        if !matches!(self.phase, Phase::Flush | Phase::CatchUp | Phase::Unicast) {
             return;
         }
         for _ in 0..FLUSH_POLL_DATAGRAMS {
@@ -241,7 +242,7 @@ impl Session {
 
     /// Asks hosts where they stand, gives up those that get nowhere, and looks whether it is over.
     pub(super) fn on_sweep(&mut self, now: Timestamp) {
-        let is_tail = matches!(self.phase, Phase::Flush | Phase::Settling | Phase::Activating);
+        let is_tail = (Phase::Flush..=Phase::Activating).contains(&self.phase);
         if !is_tail && !matches!(self.phase, Phase::Preamble | Phase::Pass) {
             return;
         }
@@ -266,6 +267,7 @@ impl Session {
             self.send_poll(now, scope, Some(sweep));
         }
         self.give_up_stuck(now);
+        self.review_stragglers(now);
         // No faster than the answers take: those of the hosts that were asked, not of the fleet, or
         // the last one of ten thousand would be asked twice a second.
         let spread = SLOT * asked + 2 * self.grtt.estimate();
@@ -280,6 +282,9 @@ impl Session {
         }
         for slot in 0..self.roster.len() {
             let host = &self.roster.hosts()[slot];
+            if host.straggling().is_some() && host.is_receiving() {
+                continue; // Its time is that of its service.
+            }
             // PROTOCOL 7.5: in a slow pass the blocks of a window take longer than any patience.
             let waited = now.since(host.progress_at.max(self.flush_since));
             let limit = match host.phase {
@@ -325,23 +330,34 @@ impl Session {
                 self.begin_flush(now);
                 self.evaluate(now);
             }
-            Phase::Flush if !is_receiving => {
+            Phase::Flush | Phase::CatchUp | Phase::Unicast if !is_receiving => {
                 self.advance(Step::Repaired);
+                self.end_service();
                 self.evaluate(now);
             }
+            Phase::Flush if self.roster.tally().fleet_receiving() == 0 => self.begin_catch_up(now),
+            Phase::CatchUp | Phase::Unicast => self.evaluate_service(now),
             Phase::Settling if is_receiving => {
+                self.settled_at = None;
                 self.advance(Step::LateHost);
                 self.timers.arm(TimerName::FlushPoll, now);
             }
-            // PROTOCOL 5.1: nothing is decided while somebody's last word is old.
-            Phase::Settling
-                if self.roster.tally().short_of(self.goal_phase()) == 0
-                    && !self.roster.has_doubtful(now) =>
-            {
-                self.decide(now);
-            }
+            Phase::Settling => self.consider_settled(now),
             Phase::Activating => self.consider_activated(now),
             _ => {}
+        }
+    }
+
+    /// PROTOCOL 5.1: nothing is decided before everybody was heard since the last host came to its
+    /// goal, or shortly before that.
+    fn consider_settled(&mut self, now: Timestamp) {
+        if self.roster.tally().short_of(self.goal_phase()) > 0 {
+            self.settled_at = None;
+            return;
+        }
+        let settled_at = *self.settled_at.get_or_insert(now);
+        if !self.roster.has_doubtful(settled_at) {
+            self.decide(now);
         }
     }
 
@@ -379,7 +395,7 @@ impl Session {
 
     fn send_activate(&mut self, now: Timestamp) {
         let order = self.order();
-        self.multicast(Channel::Data, Message::Activate(order.clone()));
+        self.tell(Destination::Data, Message::Activate(order.clone()));
         // PROTOCOL 8.2.
         let answers_take = SLOT * self.group_size() + 2 * self.grtt.estimate();
         let since = self.activation.since.unwrap_or(now);
@@ -387,9 +403,10 @@ impl Session {
             let is_silent =
                 |host: &&Host| host.is_present() && host.has_staged() && !host.has_acknowledged;
             let silent = self.roster.hosts().iter().filter(is_silent).take(ORDER_UNICASTS_MAX);
-            let to_one =
-                |host: &Host| Output::Unicast(host.address, Message::Activate(order.clone()));
-            self.outputs.extend(silent.map(to_one));
+            let silent: Vec<_> = silent.map(|host| host.address).collect();
+            for address in silent {
+                self.tell(Destination::Host(address), Message::Activate(order.clone()));
+            }
         }
         self.timers.arm(TimerName::Order, now + ORDER_INTERVAL);
         self.consider_activated(now);
@@ -428,7 +445,7 @@ impl Session {
         let is_cancelled = matches!(self.outcome, Some(Outcome::Interrupted | Outcome::TimedOut));
         let order = self.order();
         let message = if is_cancelled { Message::Cancel(order) } else { Message::Stop(order) };
-        self.multicast(Channel::Data, message);
+        self.tell(Destination::Data, message);
         self.timers.arm(TimerName::Order, now + GOODBYE_INTERVAL);
     }
 }

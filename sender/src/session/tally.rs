@@ -8,18 +8,41 @@ use std::ops::{Deref, DerefMut};
 
 use common::wire::HostPhase;
 
-use super::roster::Host;
+use super::host::Host;
 
 /// Present hosts by phase.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
     present: [usize; HostPhase::ALL.len() + 1],
+    /// Those that take symbols and are stragglers, and of these the ones that the group serves.
+    stragglers: usize,
+    grouped: usize,
 }
 
 impl Tally {
     /// Hosts that take symbols.
     pub fn receiving(&self) -> usize {
         self.in_phase(HostPhase::Joined) + self.in_phase(HostPhase::Receiving)
+    }
+
+    /// Hosts that are present.
+    pub fn present(&self) -> usize {
+        self.present.iter().sum()
+    }
+
+    /// Hosts that take symbols and are no stragglers.
+    pub fn fleet_receiving(&self) -> usize {
+        self.receiving() - self.stragglers
+    }
+
+    /// Stragglers that take symbols.
+    pub fn stragglers_receiving(&self) -> usize {
+        self.stragglers
+    }
+
+    /// Those of them that are served together.
+    pub fn grouped_receiving(&self) -> usize {
+        self.grouped
     }
 
     /// Hosts that are present and neither in `goal` nor active.
@@ -40,10 +63,21 @@ impl Tally {
     /// Counts a host that is new.
     pub fn add(&mut self, host: &Host) {
         self.present[host.phase as usize] += usize::from(host.is_present());
+        let (is_straggler, is_grouped) = Self::standing(host);
+        self.stragglers += usize::from(is_straggler);
+        self.grouped += usize::from(is_grouped);
     }
 
     fn remove(&mut self, host: &Host) {
         self.present[host.phase as usize] -= usize::from(host.is_present());
+        let (is_straggler, is_grouped) = Self::standing(host);
+        self.stragglers -= usize::from(is_straggler);
+        self.grouped -= usize::from(is_grouped);
+    }
+
+    fn standing(host: &Host) -> (bool, bool) {
+        let straggling = host.straggling().filter(|_| host.is_receiving());
+        (straggling.is_some(), straggling.is_some_and(|it| !it.is_alone))
     }
 }
 

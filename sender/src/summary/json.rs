@@ -46,6 +46,7 @@ struct Host<'a> {
     lost: u32,
     kernel_drops: u32,
     dropped_blocks: u32,
+    straggler: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -53,6 +54,7 @@ struct Wire {
     source_symbols: u64,
     sent_symbols: u64,
     preamble_symbols: u64,
+    catch_up_symbols: u64,
     needs: u64,
     bytes: u64,
     seconds: f64,
@@ -104,6 +106,7 @@ fn host(report: &HostReport) -> Host<'_> {
         lost: report.lost,
         kernel_drops: report.kernel_drops,
         dropped_blocks: report.dropped_blocks,
+        straggler: Some(report.straggler.as_str()).filter(|cause| !cause.is_empty()),
     }
 }
 
@@ -113,6 +116,7 @@ fn wire(report: &Report) -> Wire {
         source_symbols: wire.source_symbols,
         sent_symbols: wire.sent_symbols,
         preamble_symbols: wire.preamble_symbols,
+        catch_up_symbols: wire.catch_up_symbols,
         needs: wire.needs,
         bytes: wire.bytes,
         seconds: wire.time.as_secs_f64(),

@@ -162,6 +162,11 @@ fn is_nameless(host: &HostReport) -> bool {
 }
 
 /// Whether the host must be named in every summary.
+fn is_named(host: &HostReport) -> bool {
+    is_exception(host) || !host.straggler.is_empty()
+}
+
+/// Whether the host is not where it should be.
 const fn is_exception(host: &HostReport) -> bool {
     matches!(
         host.state,

@@ -3,7 +3,7 @@
 use common::count::counted;
 use common::units::{Bitrate, ByteSize};
 
-use super::{by_name, expected, is_exception, is_nameless, outcome_name, reason, target, there};
+use super::{by_name, expected, is_named, is_nameless, outcome_name, reason, target, there};
 use crate::session::{HostReport, HostState, Outcome};
 use crate::transfer::{Report, SendOptions};
 
@@ -33,7 +33,7 @@ pub fn to_table(report: &Report, options: &SendOptions, is_coloured: bool) -> St
         1..=LINES_MAX => host_rows(hosts.into_iter()),
         _ => {
             text.push_str(&layout(&count_rows(&report.hosts), is_coloured));
-            host_rows(hosts.into_iter().filter(|host| is_exception(host)))
+            host_rows(hosts.into_iter().filter(|host| is_named(host)))
         }
     };
     text.push_str(&layout(&rows, is_coloured));
@@ -89,7 +89,11 @@ fn host_row(host: &HostReport) -> [String; 6] {
         or_dash(was_there, format!("{:.2}", host.seconds)),
         or_dash(sent > 0, format!("{:.2} %", f64::from(host.lost) * 100.0 / sent.max(1) as f64)),
         or_dash(was_there, host.kernel_drops.to_string()),
-        reason(host).to_owned(),
+        match (reason(host), host.straggler.as_str()) {
+            ("", "") => String::new(),
+            ("", cause) => format!("straggler: {cause}"),
+            (reason, _) => reason.to_owned(),
+        },
     ]
 }
 

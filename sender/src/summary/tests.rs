@@ -19,6 +19,7 @@ fn host(name: &str, state: HostState) -> HostReport {
         lost: 10,
         kernel_drops: 0,
         dropped_blocks: 0,
+        straggler: String::new(),
     }
 }
 
@@ -43,6 +44,7 @@ fn report(outcome: Outcome, hosts: Vec<HostReport>) -> Report {
             source_symbols: 1000,
             sent_symbols: 1024,
             preamble_symbols: 8,
+            catch_up_symbols: 0,
             needs: 3,
             bytes: 1_500_000,
             time: Duration::from_secs(2),
@@ -106,6 +108,24 @@ fn blocks_dropped_for_want_of_memory_are_shown_where_there_are_any() {
     assert!(to_table(&report, &options, false).ends_with(line));
     let json: serde_json::Value = serde_json::from_str(&to_json(&report, &options)).unwrap();
     assert_eq!(json["hosts"][1]["dropped_blocks"], 14);
+}
+
+#[test]
+fn stragglers_are_named_with_their_cause_also_among_many() {
+    let straggler = "lost 30.0 % where 95 % of the hosts lost at most 0.1 %".to_owned();
+    let slow = HostReport { straggler, ..host("web-7", HostState::Active) };
+    let mut hosts: Vec<_> =
+        (100..130).map(|index| host(&format!("web-{index}"), HostState::Active)).collect();
+    hosts.push(slow);
+    let report = report(Outcome::Reached, hosts);
+    let options = options(Expect::Count(31));
+    let text = to_table(&report, &options, false);
+    assert!(text.contains("straggler: lost 30.0 % where 95 %"), "{text}");
+    assert!(!text.contains("web-100"), "{text}");
+    let json: serde_json::Value = serde_json::from_str(&to_json(&report, &options)).unwrap();
+    let is_straggler = |host: &&serde_json::Value| host["straggler"].is_string();
+    let named: Vec<_> = json["hosts"].as_array().unwrap().iter().filter(is_straggler).collect();
+    assert_eq!((named.len(), &named[0]["host"]), (1, &"web-7".into()));
 }
 
 #[test]

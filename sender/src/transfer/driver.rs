@@ -20,7 +20,9 @@ use std::os::fd::AsFd;
 use super::meter::RateMeter;
 use super::prepare::{Prepared, Preparers, Symbols};
 use super::{Observer, Plan, SendError, SendOptions};
-use crate::session::{Channel, Config, HostReport, Outcome, Output, Phase, Session, WireReport};
+use crate::session::{
+    Config, Destination, HostReport, Outcome, Output, Phase, Session, WireReport,
+};
 
 /// How often the observer is told.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
@@ -88,6 +90,7 @@ struct Driver<'a> {
     geometry: Geometry,
     seal: Seal,
     data_group: SocketAddr,
+    catch_up_group: SocketAddr,
     links: Links,
     preparers: Preparers,
     blocks: BTreeMap<BlockIndex, Symbols>,
@@ -124,6 +127,7 @@ pub fn run(
         geometry,
         seal: config.seal.clone(),
         data_group: config.announce.data_group,
+        catch_up_group: config.catch_up_group,
         session: Session::new(clock.now(), config),
         links,
         preparers,
@@ -172,15 +176,10 @@ impl Driver<'_> {
         for _ in 0..DRAIN_BUDGET {
             let now = self.clock.now();
             match self.session.poll_output(now) {
-                Output::Train => self.send_train()?,
-                Output::Multicast(channel, seq, message) => {
-                    let to = match channel {
-                        Channel::Control => self.links.group,
-                        Channel::Data => self.data_group,
-                    };
-                    self.send_message(to, seq, &message)?;
+                Output::Train(to) => self.send_train(self.address(to))?,
+                Output::Message(to, seq, message) => {
+                    self.send_message(self.address(to), seq, &message)?;
                 }
-                Output::Unicast(to, message) => self.send_message(to, 0, &message)?,
                 Output::Prepare(block) => self.preparers.ask(block),
                 Output::Release(block) => {
                     if let Some(symbols) = self.blocks.remove(&block) {
@@ -197,8 +196,17 @@ impl Driver<'_> {
         Ok(None)
     }
 
+    fn address(&self, destination: Destination) -> SocketAddr {
+        match destination {
+            Destination::Control => self.links.group,
+            Destination::Data => self.data_group,
+            Destination::CatchUp => self.catch_up_group,
+            Destination::Host(address) => address,
+        }
+    }
+
     /// Puts the bytes behind the headers of the session's train and sends it in one call.
-    fn send_train(&mut self) -> Result<(), SendError> {
+    fn send_train(&mut self, to: SocketAddr) -> Result<(), SendError> {
         let symbol_bytes = usize::from(self.geometry.symbol_bytes());
         let datagram_bytes = SymbolHeader::WIRE_BYTES + symbol_bytes + self.seal.trailer_bytes();
         let mut out = std::mem::take(&mut self.outbound);
@@ -221,7 +229,7 @@ impl Driver<'_> {
             self.seal.close(datagram);
             used += datagram_bytes;
         }
-        let sent = self.links.own.send(self.data_group, &out[..used], datagram_bytes);
+        let sent = self.links.own.send(to, &out[..used], datagram_bytes);
         self.outbound = out;
         self.session.note_sent(used as u64);
         self.judge_send(sent)

@@ -237,9 +237,11 @@ fn config(options: &SendOptions, bundle: &BundleFile, plan: &Plan, feedback: Soc
     let offsets = (0..table.len()).map(|frame| table.payload_offset(FrameIndex(frame)));
     let frame_offsets = offsets.chain([table.payload_bytes()]).collect();
     let (_, preamble) = bundle.preamble_bytes();
+    let announce = announce(options, bundle, plan, preamble, session, feedback);
     Config {
         session,
-        announce: announce(options, bundle, plan, preamble, session, feedback),
+        catch_up_group: catch_up_group(announce.data_group),
+        announce,
         frame_offsets,
         expect: options.expect.clone(),
         quorum: options.quorum,
@@ -311,6 +313,16 @@ fn data_group(control: SocketAddr, session: SessionId) -> SocketAddr {
     }
 }
 
+/// A group for the stragglers of the session whose data group is `data`: the same number in the
+/// next range, 239.193.128.0/17 or group identifier 0x7071.
+fn catch_up_group(data: SocketAddr) -> SocketAddr {
+    let group = match data.ip() {
+        IpAddr::V4(group) => Ipv4Addr::from_bits(group.to_bits() + (1 << 16)).into(),
+        IpAddr::V6(group) => Ipv6Addr::from_bits(group.to_bits() + (1 << 32)).into(),
+    };
+    SocketAddr::new(group, data.port())
+}
+
 fn sender_facts() -> SenderFacts {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER"));
@@ -348,6 +360,8 @@ mod tests {
             for number in [0, 1, 0xffff_ffff, 0x4646_4646] {
                 let group = data_group(control, SessionId(number));
                 assert!(group.ip().is_multicast() && group.port() != control.port());
+                let other = catch_up_group(group);
+                assert!(other.ip().is_multicast() && other.ip() != group.ip(), "{other}");
             }
         }
     }

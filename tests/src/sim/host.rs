@@ -17,13 +17,15 @@ use common::units::Bitrate;
 use common::wire::{Announce, Fault, HostPhase, KindSet, Message, Need, SenderStage, SymbolHeader};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use receiver::session::{Ending, Facts, Meters, OrderKind, Output, Session, StoreEvent, Verdict};
+use receiver::session::{
+    Ending, Facts, Meters, OrderKind, Output, Session, StoreEvent, Verdict, Via,
+};
 
 use super::fabric::{Loss, Mask, Path, RACK_HOSTS, all};
 use super::payload::Received;
 use super::setup::{HostSetup, prepared};
 use super::store::{DECODE, STAGING, Store};
-use super::stream::{Entry, Packet, Train};
+use super::stream::{Entry, Packet, Reach, Train};
 use super::trace::Trace;
 use super::world::Fabric;
 
@@ -41,10 +43,11 @@ const LIE_INTERVAL: Duration = Duration::from_millis(5);
 /// Something that is to happen at this host alone.
 #[derive(Debug)]
 enum Private {
-    /// A message of the sender for this host.
-    Unicast(SessionId, Message),
-    /// A packet that jitter made late, and which of its datagrams arrive, and arrive twice.
-    Late(Arc<Packet>, Mask, Mask),
+    /// A message of the sender for this host, with its sequence number.
+    Unicast(SessionId, u32, Message),
+    /// A packet that jitter made late, its way, and which of its datagrams arrive, and arrive
+    /// twice.
+    Late(Arc<Packet>, Via, Mask, Mask),
     /// The store has something to tell.
     Store(StoreEvent),
     /// A liar asks for everything.
@@ -96,6 +99,8 @@ pub(super) struct Host {
     damage: Path,
     duplicates: Path,
     store: Store,
+    /// Whether it listens to the stragglers' group.
+    is_listening: bool,
     is_running: bool,
     seen_phase: Option<HostPhase>,
     /// Time at this host.
@@ -136,6 +141,7 @@ impl Host {
             duplicates: Path::new(Loss::Independent(faults.duplicate), &mut own),
             rng: own,
             store: Store::default(),
+            is_listening: false,
             is_running: true,
             seen_phase: None,
             clock: Timestamp::ZERO,
@@ -195,6 +201,7 @@ impl Host {
 
     fn forget_session(&mut self) {
         self.session = None;
+        self.is_listening = false;
         self.slot = None;
         self.deadline = NEVER;
         self.seen_phase = None;
@@ -209,8 +216,14 @@ impl Host {
     }
 
     /// A message of the sender to this host alone, which arrives at `at`.
-    pub(super) fn post_unicast(&mut self, at: Timestamp, session: SessionId, message: Message) {
-        self.post(at, Private::Unicast(session, message));
+    pub(super) fn post_unicast(
+        &mut self,
+        at: Timestamp,
+        session: SessionId,
+        seq: u32,
+        message: Message,
+    ) {
+        self.post(at, Private::Unicast(session, seq, message));
     }
 
     fn post(&mut self, at: Timestamp, private: Private) {
@@ -274,17 +287,14 @@ impl Host {
         let Some((_, private)) = self.inbox.pop_first() else { return };
         self.update_inbox();
         match private {
-            Private::Unicast(session, message) => {
+            Private::Unicast(session, seq, message) => {
                 if !self.path.loses(self.clock, &mut self.rng) {
-                    self.take_message(fabric, session, 0, &message);
+                    self.take_message(fabric, session, Via::Own, seq, &message);
                 }
             }
-            Private::Late(packet, arrived, twice) => match &*packet {
-                Packet::Train(train) => self.take_train(fabric, train, arrived, twice, scratch),
-                Packet::Control(session, seq, message) => {
-                    self.take_message(fabric, *session, *seq, message);
-                }
-            },
+            Private::Late(packet, via, arrived, twice) => {
+                self.take(fabric, &packet, via, (arrived, twice), scratch);
+            }
             Private::Store(event) => self.on_store(fabric, event),
             Private::Lie => self.lie(fabric),
         }
@@ -292,6 +302,7 @@ impl Host {
 
     /// Decides what of a packet arrives, and takes it unless it is late.
     fn read(&mut self, fabric: &Fabric, entry: &Entry, scratch: &mut Scratch) {
+        let Some(via) = self.way_of(entry) else { return };
         let count = match &*entry.packet {
             Packet::Train(train) => train.headers.len(),
             Packet::Control(..) => 1,
@@ -310,12 +321,33 @@ impl Host {
         let jitter = fabric.setup.faults.jitter.max(self.setup.jitter);
         if jitter > Duration::ZERO {
             let late = jitter.mul_f64(self.rng.random());
-            return self.post(entry.at + late, Private::Late(entry.packet.clone(), arrived, twice));
+            let packet = entry.packet.clone();
+            return self.post(entry.at + late, Private::Late(packet, via, arrived, twice));
         }
-        match &*entry.packet {
-            Packet::Train(train) => self.take_train(fabric, train, arrived, twice, scratch),
+        self.take(fabric, &entry.packet, via, (arrived, twice), scratch);
+    }
+
+    /// Which way an entry comes to this host; `None` when it does not.
+    fn way_of(&self, entry: &Entry) -> Option<Via> {
+        match entry.reach {
+            Reach::All => Some(Via::Data),
+            Reach::Stragglers => self.is_listening.then_some(Via::CatchUp),
+            Reach::Host(index) => (index == self.index).then_some(Via::Own),
+        }
+    }
+
+    fn take(
+        &mut self,
+        fabric: &Fabric,
+        packet: &Packet,
+        via: Via,
+        fate: (Mask, Mask),
+        scratch: &mut Scratch,
+    ) {
+        match packet {
+            Packet::Train(train) => self.take_train(fabric, train, via, fate, scratch),
             Packet::Control(session, seq, message) => {
-                self.take_message(fabric, *session, *seq, message);
+                self.take_message(fabric, *session, via, *seq, message);
             }
         }
     }
@@ -324,8 +356,8 @@ impl Host {
         &mut self,
         fabric: &Fabric,
         train: &Train,
-        arrived: Mask,
-        twice: Mask,
+        via: Via,
+        (arrived, twice): (Mask, Mask),
         scratch: &mut Scratch,
     ) {
         let Some(session) = self.session.as_mut().filter(|own| own.id() == train.session) else {
@@ -343,7 +375,7 @@ impl Host {
         self.deliveries += headers.len() as u64;
         self.trace.note(self.clock, arrived ^ twice.rotate_left(32));
         scratch.verdicts.clear();
-        session.handle_symbols(self.clock, headers, &mut scratch.verdicts);
+        session.handle_symbols(self.clock, via, headers, &mut scratch.verdicts);
         assert_eq!(scratch.verdicts.len(), headers.len(), "one verdict for each symbol");
         self.obey(fabric, train, scratch);
         self.drain();
@@ -389,7 +421,14 @@ impl Host {
         }
     }
 
-    fn take_message(&mut self, fabric: &Fabric, id: SessionId, seq: u32, message: &Message) {
+    fn take_message(
+        &mut self,
+        fabric: &Fabric,
+        id: SessionId,
+        via: Via,
+        seq: u32,
+        message: &Message,
+    ) {
         let now = self.clock;
         self.trace.note(now, message.kind() as u64);
         if let Message::Announce(announce) = message {
@@ -397,24 +436,24 @@ impl Host {
             return self.drain();
         }
         let Some(session) = self.session.as_mut().filter(|own| own.id() == id) else { return };
+        let mut obey = |kind, order| session.handle_order(now, via, seq, kind, order);
         match message {
+            Message::Activate(order) => obey(OrderKind::Activate, order),
+            Message::Cancel(order) => obey(OrderKind::Cancel, order),
+            Message::Stop(order) => obey(OrderKind::Stop, order),
+            Message::CatchUp(catch_up) => session.handle_catch_up(now, catch_up),
             Message::Poll(poll) => {
-                session.handle_poll(now, seq, poll);
+                session.handle_poll(now, via, seq, poll);
                 let windows =
                     poll.blocks.iter().map(|count| fabric.geometry.window_of(count.block));
                 let known = windows.max().map_or(0, |window| window + 1);
                 self.known_window = self.known_window.max(known);
             }
-            Message::Advertise(advertise) => session.handle_advertise(now, seq, advertise),
+            Message::Advertise(advertise) => session.handle_advertise(now, via, seq, advertise),
             Message::JoinAck(ack) => {
                 session.handle_join_ack(now, ack);
                 self.slot = (ack.nonce == self.nonce).then_some(ack.slot);
             }
-            Message::Activate(order) => {
-                session.handle_order(now, seq, OrderKind::Activate, order);
-            }
-            Message::Cancel(order) => session.handle_order(now, seq, OrderKind::Cancel, order),
-            Message::Stop(order) => session.handle_order(now, seq, OrderKind::Stop, order),
             other => panic!("a sender never sends {:?}", other.kind()),
         }
         self.drain();
@@ -483,9 +522,8 @@ impl Host {
             && session.blocks().are_all_done()
         {
             self.store.has_staged = true;
-            let durable = now + Store::finishing(geometry.payload_bytes());
-            self.post(durable, Private::Store(StoreEvent::ImageDurable));
-            self.post(durable + STAGING, Private::Store(StoreEvent::Staged));
+            self.post(now + STAGING, Private::Store(StoreEvent::ImageDurable));
+            self.post(now + 2 * STAGING, Private::Store(StoreEvent::Staged));
         }
         self.update_meters();
         self.drain();
@@ -523,6 +561,7 @@ impl Host {
                     let at = now + Duration::from_millis(1);
                     self.post(at, Private::Store(StoreEvent::Switched));
                 }
+                Output::Listen(_) => self.is_listening = !self.setup.hears_no_other_group,
                 Output::Discard(block) => {
                     if let Some(received) = &mut self.received {
                         received.discard(block);

@@ -85,6 +85,8 @@ pub struct HostSetup {
     pub jitter: Duration,
     /// It asks for everything, again and again.
     pub lies: bool,
+    /// No switch carries another group than the session's to it.
+    pub hears_no_other_group: bool,
 }
 
 pub(super) fn address(host: usize) -> SocketAddr {

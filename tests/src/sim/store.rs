@@ -8,10 +8,8 @@ use common::units::Bitrate;
 /// Decoding a block with one worker: 3.5 ms measured, and what lies around it. Nothing that a host
 /// does with a symbol has a consequence earlier than this.
 pub(super) const DECODE: Duration = Duration::from_millis(4);
-/// Making the image durable, and mounting it.
+/// Making the image durable; as long again for mounting it. It is not read back.
 pub(super) const STAGING: Duration = Duration::from_millis(5);
-/// The image is read back and hashed at this rate before it counts: 0.06 s for 256 MB.
-const HASHING: Bitrate = Bitrate::from_megabits(34_000);
 /// Reading the preamble and opening the partial image.
 const PREPARING: Duration = Duration::from_millis(1);
 /// The same with claims of a partial image, which are hashed again before they are offered.
@@ -57,10 +55,5 @@ impl Store {
     /// How long preparing takes once the preamble is there.
     pub(super) fn preparing(holds_frames: bool) -> Duration {
         if holds_frames { REHASHING } else { PREPARING }
-    }
-
-    /// How long it takes to check an image of `bytes` and make it durable once all is written.
-    pub(super) fn finishing(bytes: u64) -> Duration {
-        STAGING + HASHING.time_for(bytes)
     }
 }

@@ -56,11 +56,23 @@ pub(super) enum Packet {
     Control(SessionId, u32, Message),
 }
 
+/// Whom a packet is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Every host.
+    All,
+    /// Those that listen to the stragglers' group.
+    Stragglers,
+    /// One host.
+    Host(usize),
+}
+
 /// A packet and its fate on the links that hosts share.
 #[derive(Debug)]
 pub(super) struct Entry {
     /// When it arrives where nothing delays it.
     pub(super) at: Timestamp,
+    pub(super) reach: Reach,
     pub(super) packet: Arc<Packet>,
     /// What the link of each rack loses of it; empty where rack links lose nothing.
     pub(super) rack_losses: Vec<Mask>,

@@ -7,6 +7,7 @@
 //! on any number of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread;
@@ -20,7 +21,7 @@ use common::wire::{Activation, Announce, Message, Seal, SymbolHeader};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use receiver::session as host_side;
-use sender::session::{self as sender_side, Channel, Expect, Outcome, Quorum};
+use sender::session::{self as sender_side, Destination, Expect, Outcome, Quorum};
 
 use super::Account;
 use super::fabric::{Loss, Mask, Path, RACK_HOSTS};
@@ -30,7 +31,7 @@ use super::payload::Payload;
 use super::setup::{
     HostSetup, Setup, address, announce, frame_offsets, through_the_wire, wire_bytes,
 };
-use super::stream::{Entry, Packet, Stream, Train};
+use super::stream::{Entry, Packet, Reach, Stream, Train};
 
 /// One way through the network, without queueing.
 const LATENCY: Duration = Duration::from_micros(200);
@@ -160,6 +161,7 @@ impl World {
             session: SessionId(self.incarnation),
             frame_offsets: frame_offsets(announce.geometry.payload_bytes()),
             announce,
+            catch_up_group: SocketAddr::from(([239, 193, 70, 71], 7070)),
             expect: setup.expect.clone().unwrap_or(Expect::Count(setup.hosts)),
             quorum: Quorum::All,
             join_window: Duration::from_secs(1),
@@ -470,20 +472,19 @@ impl World {
             let now = self.now;
             let Some(sender) = &mut self.sender else { return };
             match sender.poll_output(now) {
-                sender_side::Output::Train => {
+                sender_side::Output::Train(to) => {
                     let headers = sender.train().to_vec();
-                    self.multicast_symbols(headers);
+                    self.send_symbols(reach(to), headers);
                 }
-                sender_side::Output::Multicast(channel, seq, message) => {
-                    let seq = if channel == Channel::Control { 0 } else { seq };
-                    self.multicast_message(seq, &message);
-                }
-                sender_side::Output::Unicast(to, message) => {
+                sender_side::Output::Message(Destination::Host(to), seq, message) => {
                     let index = usize::from(to.port()) - 1;
                     let at = now + LATENCY + self.draw_lateness();
                     let session = SessionId(self.incarnation);
-                    self.hosts[index].post_unicast(at, session, message);
+                    self.hosts[index].post_unicast(at, session, seq, message);
                     self.harvest(index);
+                }
+                sender_side::Output::Message(to, seq, message) => {
+                    self.multicast_message(reach(to), seq, &message);
                 }
                 sender_side::Output::Prepare(block) => {
                     sender.handle_prepared(block);
@@ -516,7 +517,7 @@ impl World {
         self.trace.update(what);
     }
 
-    fn multicast_symbols(&mut self, mut headers: Vec<SymbolHeader>) {
+    fn send_symbols(&mut self, reach: Reach, mut headers: Vec<SymbolHeader>) {
         self.note(&[]);
         for header in &headers {
             self.trace.update(&header.block.0.to_le_bytes());
@@ -538,27 +539,37 @@ impl World {
         };
         let (count, session) = (headers.len(), SessionId(self.incarnation));
         let train = Train::new(geometry, session, headers, datagrams);
-        self.multicast(count, Packet::Train(train));
+        self.send(reach, count, Packet::Train(train));
     }
 
-    fn multicast_message(&mut self, seq: u32, message: &Message) {
+    fn multicast_message(&mut self, reach: Reach, seq: u32, message: &Message) {
         let session = SessionId(self.incarnation);
         let message = through_the_wire(session, seq, message);
         self.note(&[message.kind() as u8]);
         if !self.shared.loses(self.now, &mut self.rng) {
-            self.multicast(1, Packet::Control(session, seq, message));
+            self.send(reach, 1, Packet::Control(session, seq, message));
         }
     }
 
-    fn multicast(&mut self, count: usize, packet: Packet) {
+    fn send(&mut self, reach: Reach, count: usize, packet: Packet) {
         let losses = |rack: &mut Path| rack.losses(self.now, &mut self.rng, count);
         let rack_losses: Vec<Mask> = self.racks.iter_mut().map(losses).collect();
-        let entry = Entry { at: self.now + LATENCY, packet: Arc::new(packet), rack_losses };
+        let at = self.now + LATENCY;
+        let entry = Entry { at, reach, packet: Arc::new(packet), rack_losses };
         if self.are_in_step || entry.may_be_answered(self.known_window) {
             self.queue.insert((entry.at, Event::VisitAll));
         } else if self.fabric.stream.iter().next().is_none() {
             self.queue.insert((entry.at + LAG_MAX, Event::VisitAll));
         }
         self.fabric.stream.push(entry);
+    }
+}
+
+/// Whom a destination of the sender stands for here.
+fn reach(destination: Destination) -> Reach {
+    match destination {
+        Destination::Control | Destination::Data => Reach::All,
+        Destination::CatchUp => Reach::Stragglers,
+        Destination::Host(address) => Reach::Host(usize::from(address.port()) - 1),
     }
 }
