@@ -44,8 +44,7 @@ impl Lab {
 
     /// Packs the tree `source` as release `label` of `app`.
     pub fn release_of(&self, source: &Path, app: &str, label: &str, image: Image) -> Release {
-        let bundle = Pack::of(source, label, image).app(app).run(self.directory());
-        Release { bundle, content: Content::Tree(Tree::read(source)) }
+        Release::of_tree(Pack::of(source, label, image).app(app).run(self.directory()), source)
     }
 
     /// `bytes` incompressible bytes as a raw release of the app called shop.
@@ -63,6 +62,11 @@ impl Lab {
 }
 
 impl Release {
+    /// What was packed to `bundle` from the tree `source`.
+    pub fn of_tree(bundle: Bundle, source: &Path) -> Self {
+        Self { bundle, content: Content::Tree(Tree::read(source)) }
+    }
+
     /// The same image as release `label` of the same app, newer than this.
     ///
     /// # Panics
