@@ -2,6 +2,7 @@
 //!
 //! * [`session`]: a host's side of one distribution, pure;
 //! * [`pipeline`]: from symbols to a verified image, on worker threads;
+//! * [`keeper`]: what sessions ask of the store;
 //! * [`store`]: images, releases and `current` on disk;
 //! * [`daemon`]: sockets and sessions of `fanhost run`; [`control`]: its signals and status socket;
 //! * [`cli`], [`config`]: what an administrator gives; [`status`], [`releases`], [`exit`]: what
@@ -12,6 +13,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod exit;
+pub mod keeper;
 pub mod pipeline;
 pub mod releases;
 pub mod session;

@@ -29,6 +29,7 @@ use common::time::Timestamp;
 use common::wire::Seal;
 use tracing::{info, warn};
 
+use crate::keeper::Keeper;
 use crate::pipeline::{Assembly, Manners, Pipeline, Report};
 use crate::session::Verdict;
 use crate::status::{DaemonFacts, SessionStatus, StatusBoard};
@@ -115,7 +116,7 @@ struct Daemon<'a> {
     machine: u64,
     nonce: BootNonce,
     apps: Vec<AppName>,
-    store: Arc<Store>,
+    keeper: Arc<dyn Keeper>,
     control: Box<dyn Link>,
     own: Box<dyn Link>,
     pipeline: Pipeline,
@@ -154,7 +155,7 @@ pub fn run(
         Some(name) => find_interface(name)?,
         None => default_interface(family)?,
     };
-    let store = Arc::new(Store::open(&options.store, options.apps.clone())?);
+    let keeper: Arc<dyn Keeper> = Arc::new(Store::open(&options.store, options.apps.clone())?);
     let link = control_link(options);
     let control =
         network.join_group(options.group, &interface, &link).map_err(DaemonError::Network)?;
@@ -165,16 +166,16 @@ pub fn run(
     let link = LinkOptions { buffers: OWN_BUFFERS, ..link };
     let own = network.unicast(bind, &interface, &link).map_err(DaemonError::Network)?;
     let waker = Waker::new().map_err(DaemonError::Resources)?;
-    let pipeline = Pipeline::start(Arc::clone(&store), options.manners, waker.clone())
+    let pipeline = Pipeline::start(Arc::clone(&keeper), options.manners, waker.clone())
         .map_err(DaemonError::Resources)?;
     let clock = Clock::start();
     let machine = machine();
-    announce_start(options, &interface, &store);
+    announce_start(options, &interface, &*keeper);
     // Sessions open sockets of their own; what the kernel will grant them is said before.
     let data = LinkOptions { buffers: DATA_BUFFERS, ..link };
     let probe = network.unicast(bind, &interface, &data).map_err(DaemonError::Network)?;
     probe.buffers().complaint(&DATA_BUFFERS).iter().for_each(|line| warn!("{line}"));
-    board.open(facts(options, &interface, &store));
+    board.open(facts(options, &interface, &*keeper));
     let mut daemon = Daemon {
         options,
         network,
@@ -184,7 +185,7 @@ pub fn run(
         machine,
         nonce: BootNonce(rand::random()),
         apps: options.apps.iter().map(|app| app.app.clone()).collect(),
-        store,
+        keeper,
         control,
         own,
         pipeline,
@@ -213,8 +214,8 @@ fn control_link(options: &Options) -> LinkOptions {
     LinkOptions { source: options.source, buffers: CONTROL_BUFFERS, ..LinkOptions::default() }
 }
 
-fn announce_start(options: &Options, interface: &Interface, store: &Store) {
-    let capabilities = store.capabilities();
+fn announce_start(options: &Options, interface: &Interface, keeper: &dyn Keeper) {
+    let capabilities = keeper.capabilities();
     let kinds: Vec<_> = capabilities.kinds.iter().map(|kind| kind.as_str()).collect();
     let apps: Vec<_> = options.apps.iter().map(|app| app.app.as_str()).collect();
     info!(
@@ -226,7 +227,7 @@ fn announce_start(options: &Options, interface: &Interface, store: &Store) {
         options.store.display(),
         kinds.join(" ")
     );
-    for line in capabilities.complaints.iter().chain(&store.take_complaints()) {
+    for line in capabilities.complaints.iter().chain(&keeper.take_complaints()) {
         warn!("{line}");
     }
     if options.insecure {
@@ -240,8 +241,8 @@ fn data_link(options: &Options) -> LinkOptions {
 }
 
 /// What `fanhost status` says of the daemon itself.
-fn facts(options: &Options, interface: &Interface, store: &Store) -> DaemonFacts {
-    let capabilities = store.capabilities();
+fn facts(options: &Options, interface: &Interface, keeper: &dyn Keeper) -> DaemonFacts {
+    let capabilities = keeper.capabilities();
     DaemonFacts {
         host: options.host.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -409,7 +410,7 @@ impl Daemon<'_> {
             self.show_sessions();
             self.board.set_drops(&self.drops);
             self.shown_drops = self.drops.total();
-            self.store.take_complaints().iter().for_each(|line| warn!("{line}"));
+            self.keeper.take_complaints().iter().for_each(|line| warn!("{line}"));
         }
     }
 

@@ -274,7 +274,7 @@ impl Daemon<'_> {
     }
 
     fn unusable(&self, kind: ImageKind) -> String {
-        let complaints = self.store.capabilities().complaints.join("; ");
+        let complaints = self.keeper.capabilities().complaints.join("; ");
         format!("cannot use {kind} here: {complaints}")
     }
 
@@ -286,7 +286,7 @@ impl Daemon<'_> {
             link: self.interface.speed,
             free_bytes: holdings.free_bytes,
             clock_us: common::clock::unix_micros(),
-            kinds: self.store.capabilities().kinds.into_iter().collect::<KindSet>(),
+            kinds: self.keeper.capabilities().kinds.into_iter().collect::<KindSet>(),
             holds_release: holdings.release,
             holds_image: holdings.image,
             holds_partial: holdings.partial,

@@ -17,8 +17,9 @@ use common::wire::Fault;
 
 use super::work::finish_if_complete;
 use super::{Work, runs};
+use crate::keeper::Keeper;
 use crate::session::StoreEvent;
-use crate::store::{Partial, Store, StoreError, VerifiedImage};
+use crate::store::{Holdings, Offer, Partial, StoreError, VerifiedImage};
 
 /// An image that another session has open is waited for: a superseded session lets go of it as soon
 /// as its workers are through.
@@ -39,14 +40,16 @@ pub enum Order {
 }
 
 /// Tells what the store has of the release, then works off orders until there are no more.
-pub fn run(store: &Store, work: &Weak<Work>, orders: &Receiver<Order>, image: &Digest) {
-    let Some(holds_image) = work.upgrade().map(|work| look_up(store, &work, image)) else { return };
+pub fn run(keeper: &dyn Keeper, work: &Weak<Work>, orders: &Receiver<Order>, image: &Digest) {
+    let Some(holds_image) = work.upgrade().map(|work| look_up(keeper, &work, image)) else {
+        return;
+    };
     while let Ok(order) = orders.recv() {
         let Some(work) = work.upgrade() else { return };
         let result = match order {
-            Order::Prepare(bytes) => prepare(store, &work, &bytes, holds_image),
-            Order::Finish => finish(store, &work),
-            Order::Activate => activate(store, &work),
+            Order::Prepare(bytes) => prepare(keeper, &work, &bytes, holds_image),
+            Order::Finish => finish(keeper, &work),
+            Order::Activate => activate(keeper, &work),
             Order::Cancel => {
                 drop(take_partial(&work));
                 return;
@@ -59,8 +62,16 @@ pub fn run(store: &Store, work: &Weak<Work>, orders: &Receiver<Order>, image: &D
 }
 
 /// Whether the image is held; the daemon, which touches no disk, is told of all that is.
-fn look_up(store: &Store, work: &Work, image: &Digest) -> bool {
-    let holdings = store.holdings(&work.app, &work.release, image);
+fn look_up(keeper: &dyn Keeper, work: &Work, image: &Digest) -> bool {
+    let holdings = match keeper.holdings(&work.app, &work.release, image) {
+        Ok(holdings) => holdings,
+        Err(error) => {
+            work.tell_held(Holdings::default());
+            let (fault, detail) = failure(&error);
+            work.tell(StoreEvent::Failed { fault, detail });
+            return false;
+        }
+    };
     work.tell_held(holdings);
     if holdings.release {
         work.tell(StoreEvent::Staged);
@@ -78,7 +89,7 @@ fn failure(error: &StoreError) -> Failure {
 }
 
 fn prepare(
-    store: &Store,
+    keeper: &dyn Keeper,
     work: &Arc<Work>,
     bytes: &[u8],
     holds_image: bool,
@@ -90,15 +101,16 @@ fn prepare(
         return Err((Fault::VerifyFailed, line.to_owned()));
     }
     let preamble = Arc::new(preamble);
-    store.check(&work.app, &preamble).map_err(|error| failure(&error))?;
+    let offer = Offer::of(&preamble);
+    keeper.check(&work.app, &offer).map_err(|error| failure(&error))?;
     if holds_image {
-        let held = store.verify_held(&work.app, &preamble).map_err(|error| failure(&error))?;
+        let held = keeper.verify_held(&work.app, &offer).map_err(|error| failure(&error))?;
         match held {
-            Some(image) => return stage(store, work, &preamble, image),
+            Some(image) => return stage(keeper, work, &offer, image),
             None => work.tell(StoreEvent::ImageSpoiled),
         }
     }
-    let partial = begin(store, work, &preamble)?;
+    let partial = begin(keeper, work, &preamble)?;
     let held = partial.held();
     let held_blocks = held_blocks(work, &preamble, &held);
     *work.partial.write().unwrap_or_else(PoisonError::into_inner) = Some(partial);
@@ -113,10 +125,10 @@ fn prepare(
 }
 
 /// Opens the partial image, waiting while a former session still has it.
-fn begin(store: &Store, work: &Work, preamble: &Arc<Preamble>) -> Result<Partial, Failure> {
+fn begin(keeper: &dyn Keeper, work: &Work, preamble: &Arc<Preamble>) -> Result<Partial, Failure> {
     let until = Instant::now() + BUSY_WAIT_MAX;
     loop {
-        match store.begin(&work.app, Arc::clone(preamble)) {
+        match keeper.begin(&work.app, Arc::clone(preamble)) {
             Err(error) if error.is_busy() && Instant::now() < until && !work.is_cancelled() => {
                 std::thread::sleep(BUSY_RETRY);
             }
@@ -155,30 +167,30 @@ fn take_partial(work: &Work) -> Option<Partial> {
     work.partial.write().unwrap_or_else(PoisonError::into_inner).take()
 }
 
-fn finish(store: &Store, work: &Work) -> Result<(), Failure> {
+fn finish(keeper: &dyn Keeper, work: &Work) -> Result<(), Failure> {
     let Some(partial) = take_partial(work) else { return Ok(()) };
     let preamble = work.prepared.get().expect("a partial image has a plan");
-    let image = partial.finish().map_err(|error| failure(&error))?;
-    stage(store, work, preamble, image)
+    let image = keeper.finish(&work.app, partial).map_err(|error| failure(&error))?;
+    stage(keeper, work, &Offer::of(preamble), image)
 }
 
 /// The image is durable and verified: the release is made of it.
 fn stage(
-    store: &Store,
+    keeper: &dyn Keeper,
     work: &Work,
-    preamble: &Preamble,
+    offer: &Offer,
     image: VerifiedImage,
 ) -> Result<(), Failure> {
     work.tell(StoreEvent::ImageDurable);
     // PROTOCOL 5.3: told only when the release is in place and durable.
-    store.stage(&work.app, preamble, image).map_err(|error| failure(&error))?;
+    keeper.stage(&work.app, offer, image).map_err(|error| failure(&error))?;
     work.tell(StoreEvent::Staged);
     Ok(())
 }
 
-fn activate(store: &Store, work: &Work) -> Result<(), Failure> {
-    store.activate(&work.app, work.release).map_err(|error| failure(&error))?;
+fn activate(keeper: &dyn Keeper, work: &Work) -> Result<(), Failure> {
+    keeper.activate(&work.app, work.release).map_err(|error| failure(&error))?;
     work.tell(StoreEvent::Switched);
     // Old releases go after the switch is told; what cannot go is a complaint, not a failure.
-    store.prune(&work.app).map_err(|error| failure(&error))
+    keeper.prune(&work.app).map_err(|error| failure(&error))
 }

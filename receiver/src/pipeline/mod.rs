@@ -26,8 +26,9 @@ use common::id::{AppName, BlockIndex, FrameIndex, ReleaseId, SessionId};
 use common::net::Waker;
 use tracing::warn;
 
+use crate::keeper::Keeper;
 use crate::session::StoreEvent;
-use crate::store::{Holdings, Partial, Store};
+use crate::store::{Holdings, Partial};
 
 pub use assembly::Assembly;
 use fragments::Fragments;
@@ -47,7 +48,7 @@ pub enum Report {
 
 /// The worker pool of a process.
 pub struct Pipeline {
-    store: Arc<Store>,
+    keeper: Arc<dyn Keeper>,
     manners: Manners,
     jobs: Sender<Job>,
     reports: Receiver<Report>,
@@ -126,7 +127,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(store: Arc<Store>, manners: Manners, waker: Waker) -> io::Result<Self> {
+    pub fn start(keeper: Arc<dyn Keeper>, manners: Manners, waker: Waker) -> io::Result<Self> {
         let (jobs, queue) = channel::<Job>();
         let (sender, reports) = channel();
         let outbox = Outbox { reports: sender, waker };
@@ -145,7 +146,7 @@ impl Pipeline {
                 }
             })?;
         }
-        Ok(Self { store, manners, jobs, reports, outbox })
+        Ok(Self { keeper, manners, jobs, reports, outbox })
     }
 
     /// Takes a session on; its installer starts, and looks what the store has.
@@ -177,12 +178,12 @@ impl Pipeline {
             jobs: self.jobs.clone(),
             outbox: self.outbox.clone(),
         });
-        let (store, installed, manners) =
-            (Arc::clone(&self.store), Arc::downgrade(&work), self.manners);
+        let (keeper, installed, manners) =
+            (Arc::clone(&self.keeper), Arc::downgrade(&work), self.manners);
         thread::Builder::new().name("installer".to_owned()).spawn(move || {
             // The first worker has told where it cannot be done.
             let _ = manners.adopt();
-            install::run(&store, &installed, &queue, &task.image);
+            install::run(&*keeper, &installed, &queue, &task.image);
         })?;
         Ok(work)
     }

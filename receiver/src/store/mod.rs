@@ -20,6 +20,7 @@ pub mod limits;
 mod list;
 mod lock;
 mod mount;
+mod offer;
 mod partial;
 mod prefix;
 mod probe;
@@ -53,6 +54,7 @@ pub use self::error::{StepError, StoreError};
 use self::limits::SPARE_BYTES;
 pub use self::list::{Inventory, ReleaseFacts, SpareImage};
 pub use self::mount::Mounted;
+pub use self::offer::Offer;
 pub use self::partial::{Partial, VerifiedImage};
 pub use self::prefix::Prefix;
 pub use self::probe::Capabilities;
@@ -66,7 +68,7 @@ pub use self::world::{SystemWorld, With, World};
 const PROBE: &str = "@probe";
 
 /// What a host holds of a release that is offered to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Holdings {
     /// The release is staged.
     pub release: bool,
@@ -191,14 +193,14 @@ impl Store {
     /// # Errors
     /// When the release is older than one accepted or expired, its kind cannot be staged, `current`
     /// cannot be switched, or space is short.
-    pub fn check(&self, app: &AppName, preamble: &Preamble) -> Result<(), StoreError> {
+    pub fn check(&self, app: &AppName, offer: &Offer) -> Result<(), StoreError> {
         let app = self.app(app)?;
-        let manifest = &preamble.manifest;
+        let manifest = &offer.manifest;
         if manifest.app != app.config.app {
             let line = format!("a release of {} is no release of {}", manifest.app, app.config.app);
             return Err(StoreError::new(Fault::Internal, line));
         }
-        app.admit(&app.lock(), manifest, &preamble.release())?;
+        app.admit(&app.lock(), manifest, &offer.release)?;
         if manifest.expires.is_some_and(|expires| expires <= common::clock::unix_seconds()) {
             let line = format!("{} {} has expired: pack it again", manifest.app, manifest.label);
             return Err(StoreError::new(Fault::VerifyFailed, line));
@@ -211,7 +213,7 @@ impl Store {
                 format!("{}: no {} releases here: {reason}", manifest.app, manifest.image.kind);
             return Err(StoreError::new(Fault::KindUnsupported, line));
         }
-        check_space(app, preamble)
+        check_space(app, offer)
     }
 
     /// Begins to receive an image, or goes on where an earlier attempt ended.
@@ -229,10 +231,10 @@ impl Store {
     pub fn stage(
         &self,
         app: &AppName,
-        preamble: &Preamble,
+        offer: &Offer,
         image: VerifiedImage,
     ) -> Result<Staged, StoreError> {
-        self.app(app)?.stage(preamble, &image)
+        self.app(app)?.stage(offer, &image)
     }
 
     /// Hashes an image that is held from before. `None` when it is not there, or is not what its
@@ -243,9 +245,9 @@ impl Store {
     pub fn verify_held(
         &self,
         app: &AppName,
-        preamble: &Preamble,
+        offer: &Offer,
     ) -> Result<Option<VerifiedImage>, StoreError> {
-        let (image, complaint) = self.app(app)?.verify_held(&preamble.manifest.image)?;
+        let (image, complaint) = self.app(app)?.verify_held(&offer.manifest.image)?;
         self.complain(complaint.into_iter().collect());
         Ok(image)
     }
@@ -326,9 +328,9 @@ fn free_bytes(path: &Path) -> Result<u64, StoreError> {
 }
 
 /// Counts what staging will take on each filesystem, before a byte is received.
-fn check_space(app: &App, preamble: &Preamble) -> Result<(), StoreError> {
-    let image = &preamble.manifest.image;
-    let is_staged = match app.known(&preamble.release())? {
+fn check_space(app: &App, offer: &Offer) -> Result<(), StoreError> {
+    let image = &offer.manifest.image;
+    let is_staged = match app.known(&offer.release)? {
         Some(known) => app.is_staged(&known)?,
         None => false,
     };
@@ -341,7 +343,7 @@ fn check_space(app: &App, preamble: &Preamble) -> Result<(), StoreError> {
         facts.map(|facts| facts.dev()).map_err(|error| StoreError::of_read(path.display(), &error))
     };
     let is_one_filesystem = device(store)? == device(root)?;
-    let data: u64 = partial::ranges(preamble).iter().map(|range| range.end - range.start).sum();
+    let data = offer.data_bytes;
     let part = app.layout.part(&image.digest).metadata();
     let mut store_bytes = data.saturating_sub(part.map_or(0, |part| part.blocks() * 512));
     if app.holds_image(&image.digest).is_some() {
@@ -361,7 +363,7 @@ fn check_space(app: &App, preamble: &Preamble) -> Result<(), StoreError> {
     for (path, needed) in needs.iter().filter(|(_, needed)| *needed > 0) {
         let (needed, free) = (needed + SPARE_BYTES, free_bytes(path)?);
         if needed > free {
-            return Err(no_space(&preamble.manifest.app, path, needed, free));
+            return Err(no_space(&offer.manifest.app, path, needed, free));
         }
     }
     Ok(())

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
-use common::bundle::{Chunk, ChunkTable, Frame, FrameKind, Preamble};
+use common::bundle::{Chunk, ChunkTable, Frame, FrameKind, Manifest, Preamble};
 use common::digest::Digest;
 use common::id::{ChunkIndex, FrameIndex, ImageKind};
 use common::wire::Fault;
@@ -214,7 +214,7 @@ impl Partial {
         }
         let tree = self.layout.tree(&self.preamble.release());
         self.apply(&Step::RemoveTree { path: tree.clone() }, With::Nothing)?;
-        let step = unpack_step(&self.preamble, self.layout.part(&image.digest), tree);
+        let step = unpack_step(&self.preamble.manifest, self.layout.part(&image.digest), tree);
         let (world, prefix) = (Arc::clone(&self.world), Arc::clone(&self.prefix));
         let file = self.file.try_clone();
         let file = file.map_err(|error| StoreError::of_read(image.digest, &error))?;
@@ -236,7 +236,7 @@ impl Partial {
             // It will be refused again; an image that is kept would be taken for a good one.
             clean(&*self.world, &Step::Remove { path: image.to_path_buf() });
         }
-        let step = unpack_step(&self.preamble, image.to_path_buf(), tree);
+        let step = unpack_step(&self.preamble.manifest, image.to_path_buf(), tree);
         Err(StoreError::of_step(&step, error))
     }
 
@@ -322,10 +322,10 @@ pub(super) fn ranges(preamble: &Preamble) -> Vec<Range<u64>> {
     out
 }
 
-/// How to unpack the image of `preamble`, lying at `image`, into `tree`.
-pub(super) fn unpack_step(preamble: &Preamble, image: PathBuf, tree: PathBuf) -> Step {
-    let facts = &preamble.manifest.image;
-    let bounds = match &preamble.manifest.unpack {
+/// How to unpack the image of `manifest`, lying at `image`, into `tree`.
+pub(super) fn unpack_step(manifest: &Manifest, image: PathBuf, tree: PathBuf) -> Step {
+    let facts = &manifest.image;
+    let bounds = match &manifest.unpack {
         Some(limits) => {
             Bounds { entries: limits.entries, bytes: limits.bytes, depth: limits.depth }
         }

@@ -9,13 +9,14 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use common::bundle::{ImageFacts, Preamble};
+use common::bundle::ImageFacts;
 use common::digest::Digest;
 use common::id::{ImageKind, ReleaseId};
 use common::wire::Fault;
 
 use super::app::{App, Known};
 use super::error::StoreError;
+use super::offer::Offer;
 use super::partial::{VerifiedImage, clean, unpack_step};
 use super::prefix::Prefix;
 use super::step::Step;
@@ -68,13 +69,9 @@ impl App {
     }
 
     /// Makes a release of a verified image.
-    pub(super) fn stage(
-        &self,
-        preamble: &Preamble,
-        image: &VerifiedImage,
-    ) -> Result<Staged, StoreError> {
+    pub(super) fn stage(&self, offer: &Offer, image: &VerifiedImage) -> Result<Staged, StoreError> {
         let state = self.lock();
-        let known = Known { id: preamble.release(), manifest: preamble.manifest.clone() };
+        let known = Known { id: offer.release, manifest: offer.manifest.clone() };
         let path = self.layout.release(&known.id, &known.manifest.label);
         let staged = Staged { release: known.id, path: path.clone() };
         self.admit(&state, &known.manifest, &known.id)?;
@@ -90,48 +87,44 @@ impl App {
                 let line = format!("{} exists and is not of fanhost: remove it", path.display());
                 return Err(StoreError::new(Fault::DiskFailed, line));
             }
-            self.save_manifest(preamble, &known.id)?;
+            self.save_manifest(offer)?;
         }
         match known.manifest.image.kind {
-            ImageKind::Tar => self.stage_tree(preamble, image, &path)?,
+            ImageKind::Tar => self.stage_tree(offer, image, &path)?,
             ImageKind::Raw => self.stage_raw(&known.id, image, &path)?,
             _ => self.stage_mount(&known, &path)?,
         }
         Ok(staged)
     }
 
-    fn save_manifest(&self, preamble: &Preamble, id: &ReleaseId) -> Result<(), StoreError> {
-        if !preamble.signatures.is_empty() {
-            self.save(&self.layout.signatures(id), preamble.signatures.clone())?;
+    fn save_manifest(&self, offer: &Offer) -> Result<(), StoreError> {
+        if !offer.signatures.is_empty() {
+            self.save(&self.layout.signatures(&offer.release), offer.signatures.clone())?;
         }
-        self.save(&self.layout.manifest(id), preamble.manifest_bytes.clone())
+        self.save(&self.layout.manifest(&offer.release), offer.manifest_bytes.clone())
     }
 
     fn stage_tree(
         &self,
-        preamble: &Preamble,
+        offer: &Offer,
         image: &VerifiedImage,
         path: &Path,
     ) -> Result<(), StoreError> {
         let tree = match &image.tree {
             Some(tree) => tree.clone(),
-            None => self.unpack_held(preamble, image)?,
+            None => self.unpack_held(offer, image)?,
         };
         self.apply(Step::SyncTree { path: tree.clone() })?;
         self.publish(&tree, path)
     }
 
-    fn unpack_held(
-        &self,
-        preamble: &Preamble,
-        image: &VerifiedImage,
-    ) -> Result<PathBuf, StoreError> {
-        let tree = self.layout.tree(&preamble.release());
+    fn unpack_held(&self, offer: &Offer, image: &VerifiedImage) -> Result<PathBuf, StoreError> {
+        let tree = self.layout.tree(&offer.release);
         self.apply(Step::RemoveTree { path: tree.clone() })?;
-        let step = unpack_step(preamble, image.path.clone(), tree.clone());
+        let step = unpack_step(&offer.manifest, image.path.clone(), tree.clone());
         let file = File::open(&image.path)
             .map_err(|error| StoreError::of_read(image.path.display(), &error))?;
-        let prefix = Prefix::complete(preamble.manifest.image.bytes).into();
+        let prefix = Prefix::complete(offer.manifest.image.bytes).into();
         self.world.apply(&step, With::Growing(&file, &prefix)).map_err(|error| {
             clean(&*self.world, &Step::RemoveTree { path: tree.clone() });
             StoreError::of_step(&step, error)

@@ -69,7 +69,7 @@ fn a_full_disk_is_refused_up_front_with_bytes_needed_and_free() {
         let store = place.open();
         Release::raw(1).install(&store).unwrap();
         let big = Release::new(ImageKind::Raw, 2, content(2, 9 << 20));
-        let error = store.check(&shop(), &big.preamble).unwrap_err();
+        let error = store.check(&shop(), &big.offer()).unwrap_err();
         assert_eq!(error.fault(), Fault::DiskFull);
         let line = error.to_string();
         let free = store.free_bytes(&shop());
@@ -102,7 +102,7 @@ fn gaps_and_what_is_held_already_need_no_space() {
         let partial = store.begin(&shop(), Arc::clone(&large.preamble)).unwrap();
         drop(partial);
         // 5 MiB are allocated and about 5 are left: enough for what is missing, which is nothing.
-        store.check(&shop(), &large.preamble).unwrap();
+        store.check(&shop(), &large.offer()).unwrap();
         large.install(&store).unwrap();
     });
 }
@@ -115,7 +115,7 @@ fn a_disk_that_fills_up_while_unpacking_is_no_fault_of_the_archive() {
         mount_tmpfs(&place.root, "size=64k");
         let store = place.open();
         let release = Release::tar(1);
-        assert_eq!(store.check(&shop(), &release.preamble).unwrap_err().fault(), Fault::DiskFull);
+        assert_eq!(store.check(&shop(), &release.offer()).unwrap_err().fault(), Fault::DiskFull);
         let partial = store.begin(&shop(), Arc::clone(&release.preamble)).unwrap();
         release.fill(&partial).unwrap();
         let error = partial.finish().unwrap_err();

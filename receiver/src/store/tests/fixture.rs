@@ -14,7 +14,8 @@ use common::id::{AppName, ChunkIndex, FrameIndex, ImageKind, ReleaseId};
 
 use crate::store::unpack::archive::{Entry, archive};
 use crate::store::{
-    AppConfig, Inventory, Partial, ReleaseFacts, Staged, Store, StoreError, VerifiedImage, World,
+    AppConfig, Inventory, Offer, Partial, ReleaseFacts, Staged, Store, StoreError, VerifiedImage,
+    World,
 };
 
 /// Length of a chunk here.
@@ -197,6 +198,10 @@ impl Release {
         self.preamble.release()
     }
 
+    pub(in crate::store) fn offer(&self) -> Offer {
+        Offer::of(&self.preamble)
+    }
+
     pub(in crate::store) fn directory_name(&self) -> String {
         self.id().directory_name(&self.preamble.manifest.label)
     }
@@ -237,7 +242,7 @@ impl Release {
     }
 
     pub(in crate::store) fn receive(&self, store: &Store) -> Result<VerifiedImage, StoreError> {
-        store.check(&shop(), &self.preamble)?;
+        store.check(&shop(), &self.offer())?;
         let partial = patiently(|| store.begin(&shop(), Arc::clone(&self.preamble)))?;
         self.fill(&partial)?;
         partial.finish()
@@ -246,7 +251,7 @@ impl Release {
     /// Receives, stages, activates and prunes.
     pub(in crate::store) fn install(&self, store: &Store) -> Result<(), StoreError> {
         let image = self.receive(store)?;
-        store.stage(&shop(), &self.preamble, image)?;
+        store.stage(&shop(), &self.offer(), image)?;
         store.activate(&shop(), self.id())?;
         store.prune(&shop())
     }
@@ -315,8 +320,9 @@ pub(in crate::store) fn stage_held(
     store: &Store,
     preamble: &Preamble,
 ) -> Result<Staged, StoreError> {
-    let image = store.verify_held(&shop(), preamble)?.expect("the image is held");
-    store.stage(&shop(), preamble, image)
+    let offer = Offer::of(preamble);
+    let image = store.verify_held(&shop(), &offer)?.expect("the image is held");
+    store.stage(&shop(), &offer, image)
 }
 
 /// Begins an image, as [`Store::begin`].

@@ -232,7 +232,7 @@ fn the_same_image_under_two_releases_is_held_once_and_mounted_twice() {
             let base = kind as u64 * 10;
             Release::new(kind, base, data.clone()).install(&store).unwrap();
             let again = Release::new(kind, base + 1, data);
-            store.check(&shop(), &again.preamble).unwrap();
+            store.check(&shop(), &again.offer()).unwrap();
             stage_held(&store, &again.preamble).unwrap();
             store.activate(&shop(), again.id()).unwrap();
             assert_version(&place.current(), 1);
@@ -278,7 +278,7 @@ fn a_host_that_may_not_mount_says_so_once_and_still_takes_tar_and_raw() {
         Release::raw(1).install(&store).unwrap();
         Release::tar(2).install(&store).unwrap();
         let erofs = Release::new(ImageKind::Erofs, 3, content(1, 5000));
-        let error = store.check(&shop(), &erofs.preamble).unwrap_err();
+        let error = store.check(&shop(), &erofs.offer()).unwrap_err();
         assert_eq!(error.fault(), Fault::KindUnsupported);
         assert!(error.to_string().starts_with("shop: no erofs releases here: cannot mount"));
     });

@@ -183,7 +183,7 @@ fn a_held_image_that_was_changed_is_removed_said_and_received_again() {
     let store = place.open();
     let release = Release::raw(1);
     let path = release.receive(&store).unwrap().path;
-    let verified = store.verify_held(&shop(), &release.preamble).unwrap();
+    let verified = store.verify_held(&shop(), &release.offer()).unwrap();
     assert_eq!(verified.unwrap().path, path);
     let changes: [fn(&mut Vec<u8>); 3] =
         [|image| image[70_000] ^= 1, |image| image.truncate(1000), |image| image.push(0)];
@@ -192,7 +192,7 @@ fn a_held_image_that_was_changed_is_removed_said_and_received_again() {
         change(&mut content);
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
         fs::write(&path, content).unwrap();
-        assert!(store.verify_held(&shop(), &release.preamble).unwrap().is_none());
+        assert!(store.verify_held(&shop(), &release.offer()).unwrap().is_none());
         let complaints = store.take_complaints();
         assert!(complaints[0].contains("was changed since it was verified"), "{complaints:?}");
         assert!(!path.exists());

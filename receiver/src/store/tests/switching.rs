@@ -68,7 +68,7 @@ fn an_older_release_is_refused_everywhere_but_by_the_administrator() {
     let (old, new) = (Release::raw(3), Release::raw(4));
     old.install(&store).unwrap();
     new.install(&store).unwrap();
-    let error = store.check(&shop(), &old.preamble).unwrap_err();
+    let error = store.check(&shop(), &old.offer()).unwrap_err();
     assert_eq!(error.fault(), Fault::SequenceOld);
     let line = "shop v3: sequence 3 is older than 4, accepted before; \
         pack it again with a higher --sequence";
@@ -79,14 +79,14 @@ fn an_older_release_is_refused_everywhere_but_by_the_administrator() {
     assert_eq!(current(&store), ["v3"]);
     // Going back locally does not open the door for others.
     assert_eq!(
-        store.check(&shop(), &Release::raw(2).preamble).unwrap_err().fault(),
+        store.check(&shop(), &Release::raw(2).offer()).unwrap_err().fault(),
         Fault::SequenceOld
     );
-    store.check(&shop(), &new.preamble).unwrap();
+    store.check(&shop(), &new.offer()).unwrap();
     store.activate(&shop(), new.id()).unwrap();
     drop(store);
     let store = place.open();
-    assert_eq!(store.check(&shop(), &old.preamble).unwrap_err().fault(), Fault::SequenceOld);
+    assert_eq!(store.check(&shop(), &old.offer()).unwrap_err().fault(), Fault::SequenceOld);
 }
 
 fn current(store: &Store) -> Vec<String> {
@@ -101,9 +101,9 @@ fn another_release_under_a_used_sequence_is_refused() {
     let store = place.open();
     let release = Release::raw(3);
     release.install(&store).unwrap();
-    store.check(&shop(), &release.preamble).unwrap();
+    store.check(&shop(), &release.offer()).unwrap();
     let twin = Release::tar(3);
-    let line = store.check(&shop(), &twin.preamble).unwrap_err().to_string();
+    let line = store.check(&shop(), &twin.offer()).unwrap_err().to_string();
     assert!(line.contains("sequence 3 was accepted before, for release"), "{line}");
 }
 
@@ -155,7 +155,7 @@ fn a_release_that_is_not_staged_cannot_become_current() {
     assert!(error.to_string().contains("is not staged here"), "{error}");
     release.receive(&store).unwrap();
     assert!(store.activate(&shop(), release.id()).is_err());
-    assert!(store.verify_held(&shop(), &Release::raw(9).preamble).unwrap().is_none());
+    assert!(store.verify_held(&shop(), &Release::raw(9).offer()).unwrap().is_none());
     stage_held(&store, &release.preamble).unwrap();
     store.activate(&shop(), release.id()).unwrap();
 }
@@ -179,7 +179,7 @@ fn pruning_keeps_the_current_the_previous_one_more_and_what_waits() {
     assert_eq!(place.names("srv/releases").len(), 3);
     let waiting = Release::raw(9);
     let image = waiting.receive(&store).unwrap();
-    store.stage(&shop(), &waiting.preamble, image).unwrap();
+    store.stage(&shop(), &waiting.offer(), image).unwrap();
     store.rollback(&shop(), Release::tar(3).id()).unwrap();
     store.prune(&shop()).unwrap();
     // Current v3, previous v5; v9 and v4 are newer than the current one.
@@ -231,9 +231,9 @@ fn a_release_is_refused_from_the_second_of_its_expiry_on() {
         let image = Release::raw(1).image;
         Release::changed(ImageKind::Raw, 1, image, |manifest| manifest.expires = Some(at))
     };
-    store.check(&shop(), &expiring(now + 3600).preamble).unwrap();
+    store.check(&shop(), &expiring(now + 3600).offer()).unwrap();
     for at in [now, 1] {
-        let error = store.check(&shop(), &expiring(at).preamble).unwrap_err();
+        let error = store.check(&shop(), &expiring(at).offer()).unwrap_err();
         assert_eq!(error.fault(), Fault::VerifyFailed);
         assert_eq!(error.to_string(), "shop v1 has expired: pack it again");
     }

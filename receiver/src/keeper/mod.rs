@@ -1,0 +1,136 @@
+//! The seam between the sessions, which speak to the network, and what may change this host.
+//!
+//! A [`Keeper`] looks things up, opens the unfinished image, and has the privileged verbs done:
+//! finish, stage, activate, prune. [`Store`] does them itself, in one process with the sessions.
+//!
+//! Not here: how anything is done, and when. Invariant: whoever asks is not believed: a keeper
+//! checks whatever it is told against the release's id and the image's digest.
+
+use std::fmt;
+use std::sync::Arc;
+
+use common::bundle::Preamble;
+use common::digest::Digest;
+use common::id::{AppName, ReleaseId};
+
+use crate::store::{Capabilities, Holdings, Offer, Partial, Store, StoreError, VerifiedImage};
+
+/// What sessions ask of the store. Every verb may be called from several threads, may be repeated,
+/// and may take as long as a disk does, except those two that say they do not.
+pub trait Keeper: Send + Sync + fmt::Debug {
+    /// What this host can stage, and why not the rest. Waits for nothing.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Takes the lines about what went wrong without failing anything: for the log. Waits for
+    /// nothing.
+    fn take_complaints(&self) -> Vec<String>;
+
+    /// What is held of a release and its image.
+    ///
+    /// # Errors
+    /// When nobody can be asked.
+    fn holdings(
+        &self,
+        app: &AppName,
+        release: &ReleaseId,
+        image: &Digest,
+    ) -> Result<Holdings, StoreError>;
+
+    /// Refuses what could not be staged here, before a byte of it is received.
+    ///
+    /// # Errors
+    /// As [`Store::check`].
+    fn check(&self, app: &AppName, offer: &Offer) -> Result<(), StoreError>;
+
+    /// Hashes an image that is held from before; `None` when it is not there or no longer right.
+    ///
+    /// # Errors
+    /// As [`Store::verify_held`].
+    fn verify_held(
+        &self,
+        app: &AppName,
+        offer: &Offer,
+    ) -> Result<Option<VerifiedImage>, StoreError>;
+
+    /// Begins to receive an image, or goes on where an earlier attempt ended.
+    ///
+    /// # Errors
+    /// As [`Store::begin`].
+    fn begin(&self, app: &AppName, preamble: Arc<Preamble>) -> Result<Partial, StoreError>;
+
+    /// Makes an image all of whose chunks are held durable, under its final name.
+    ///
+    /// # Errors
+    /// As [`Partial::finish`].
+    fn finish(&self, app: &AppName, partial: Partial) -> Result<VerifiedImage, StoreError>;
+
+    /// Makes a release of a verified image, beside the active one.
+    ///
+    /// # Errors
+    /// As [`Store::stage`].
+    fn stage(&self, app: &AppName, offer: &Offer, image: VerifiedImage) -> Result<(), StoreError>;
+
+    /// Switches `current` to a staged release.
+    ///
+    /// # Errors
+    /// As [`Store::activate`].
+    fn activate(&self, app: &AppName, release: ReleaseId) -> Result<(), StoreError>;
+
+    /// Removes what is no longer needed, once an activation was told.
+    ///
+    /// # Errors
+    /// As [`Store::prune`].
+    fn prune(&self, app: &AppName) -> Result<(), StoreError>;
+}
+
+/// One process: the sessions change the host themselves.
+impl Keeper for Store {
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities()
+    }
+
+    fn take_complaints(&self) -> Vec<String> {
+        self.take_complaints()
+    }
+
+    fn holdings(
+        &self,
+        app: &AppName,
+        release: &ReleaseId,
+        image: &Digest,
+    ) -> Result<Holdings, StoreError> {
+        Ok(self.holdings(app, release, image))
+    }
+
+    fn check(&self, app: &AppName, offer: &Offer) -> Result<(), StoreError> {
+        self.check(app, offer)
+    }
+
+    fn verify_held(
+        &self,
+        app: &AppName,
+        offer: &Offer,
+    ) -> Result<Option<VerifiedImage>, StoreError> {
+        self.verify_held(app, offer)
+    }
+
+    fn begin(&self, app: &AppName, preamble: Arc<Preamble>) -> Result<Partial, StoreError> {
+        self.begin(app, preamble)
+    }
+
+    fn finish(&self, _: &AppName, partial: Partial) -> Result<VerifiedImage, StoreError> {
+        partial.finish()
+    }
+
+    fn stage(&self, app: &AppName, offer: &Offer, image: VerifiedImage) -> Result<(), StoreError> {
+        self.stage(app, offer, image).map(drop)
+    }
+
+    fn activate(&self, app: &AppName, release: ReleaseId) -> Result<(), StoreError> {
+        self.activate(app, release)
+    }
+
+    fn prune(&self, app: &AppName) -> Result<(), StoreError> {
+        self.prune(app)
+    }
+}
