@@ -85,7 +85,7 @@ fn state(facts: &ReleaseFacts) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::SpareImage;
+    use crate::store::{Record, SpareImage};
     use common::digest::Digest;
     use common::id::{ImageKind, ReleaseId};
 
@@ -109,6 +109,7 @@ mod tests {
             is_staged,
             is_mounted: is_staged,
             has_image: true,
+            record: Record::default(),
         }
     }
 

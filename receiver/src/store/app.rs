@@ -40,6 +40,13 @@ pub(super) struct Known {
     pub(super) manifest: Manifest,
 }
 
+impl Known {
+    /// What makes it newer or older than another release of its app.
+    pub(super) fn rank(&self) -> (u32, u64) {
+        (self.manifest.epoch, self.manifest.sequence)
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct App {
     pub(super) config: AppConfig,
@@ -79,6 +86,15 @@ impl App {
 
     pub(super) fn save_state(&self, state: &AppState) -> Result<(), StoreError> {
         self.save(&self.layout.state(), state.to_json())
+    }
+
+    /// Makes `next` the app's state, durably; does nothing when it is already.
+    pub(super) fn remember(&self, state: &mut AppState, next: AppState) -> Result<(), StoreError> {
+        if next != *state {
+            self.save_state(&next)?;
+            *state = next;
+        }
+        Ok(())
     }
 
     /// Refuses a release that is older than one accepted before.
@@ -129,6 +145,13 @@ impl App {
             path.is_file().then_some((path, kind))
         })
     }
+}
+
+/// Whether everything of a release is on disk: it is staged, or only not mounted.
+pub(super) fn is_whole(layout: &Layout, known: &Known) -> bool {
+    let image = &known.manifest.image;
+    let has_place = layout.release(&known.id, &known.manifest.label).is_dir();
+    has_place && (!image.kind.is_mounted() || layout.image(&image.digest, image.kind).is_file())
 }
 
 /// Where a small file is written before it gets its name.

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use common::digest::Digest;
 use common::id::{AppName, ImageKind, Label, ReleaseId};
 
-use super::app::{Known, all_known, read_current, read_state};
+use super::app::{Known, all_known, is_whole, read_current, read_state};
 use super::error::StoreError;
 use super::layout::Layout;
 use super::mount::{Mounted, mount_table};
+use super::record::Record;
 use super::state::AppState;
 
 /// What is known of one release on this host.
@@ -38,7 +39,7 @@ pub struct ReleaseFacts {
     pub path: PathBuf,
     /// Whether `current` points at it.
     pub is_current: bool,
-    /// Whether `current` pointed at it before.
+    /// Whether it is the good release that was active last before the current one.
     pub is_previous: bool,
     /// Whether it could become current now.
     pub is_staged: bool,
@@ -46,6 +47,9 @@ pub struct ReleaseFacts {
     pub is_mounted: bool,
     /// Whether its image is held.
     pub has_image: bool,
+    /// What is remembered of it.
+    #[serde(flatten)]
+    pub record: Record,
 }
 
 /// A verified image that no manifest in the store names: it was finished just before a crash, or
@@ -137,7 +141,14 @@ pub(super) fn releases(
     let state = read_state(layout)?;
     let link = read_current(layout).unwrap_or(None);
     let (all, _) = all_known(layout)?;
-    let facts = all.iter().map(|known| facts(layout, app, known, state.as_ref(), &link, mounted));
+    let state = state.unwrap_or_else(|| AppState::new(layout.root().to_path_buf()));
+    let whole = all.iter().filter(|known| is_whole(layout, known));
+    let previous = state.previous_good(whole.map(|known| &known.id));
+    let facts = all.iter().map(|known| ReleaseFacts {
+        is_previous: previous == Some(known.id),
+        record: state.record(&known.id),
+        ..facts(layout, app, known, &link, mounted)
+    });
     Ok(facts.collect())
 }
 
@@ -145,7 +156,6 @@ fn facts(
     layout: &Layout,
     app: &AppName,
     known: &Known,
-    state: Option<&AppState>,
     link: &Option<PathBuf>,
     mounted: &[Mounted],
 ) -> ReleaseFacts {
@@ -164,10 +174,11 @@ fn facts(
         sequence: manifest.sequence,
         created: manifest.created,
         is_current: link.as_ref() == Some(&Layout::link_text(id, &manifest.label)),
-        is_previous: state.is_some_and(|state| state.previous == Some(*id)),
+        is_previous: false,
         is_staged: if image.kind.is_mounted() { is_mounted } else { path.is_dir() },
         is_mounted,
         has_image: layout.image(&image.digest, image.kind).is_file(),
+        record: Record::default(),
         path,
     }
 }

@@ -25,6 +25,7 @@ mod partial;
 mod prefix;
 mod probe;
 mod reconcile;
+mod record;
 mod stage;
 mod state;
 mod step;
@@ -58,9 +59,11 @@ pub use self::offer::Offer;
 pub use self::partial::{Partial, VerifiedImage};
 pub use self::prefix::Prefix;
 pub use self::probe::Capabilities;
+pub use self::record::{Pin, Record, Verdict};
 pub use self::stage::Staged;
+use self::state::Health;
 pub use self::step::{Bounds, Step};
-use self::switch::Rule;
+use self::switch::Way;
 pub use self::unpack::{Refusal, Unpacked};
 pub use self::world::{SystemWorld, With, World};
 
@@ -252,13 +255,22 @@ impl Store {
         Ok(image)
     }
 
-    /// Switches `current` to a staged release. Does nothing when it is current.
+    /// Switches `current` to a staged release, which is good then. Does nothing when it is current.
     ///
     /// # Errors
     /// When it is not staged, is older than one accepted before, or the switch failed; `current`
     /// is then what it was. Whatever goes wrong after the switch is a complaint.
     pub fn activate(&self, app: &AppName, release: ReleaseId) -> Result<(), StoreError> {
-        self.switch(app, release, Rule::NotOlder)
+        self.switch(app, release, Way::Deployed(Health::Assumed))
+    }
+
+    /// As [`Store::activate`], but the release is on trial until [`Store::judge`] or
+    /// [`Store::fall_back`] says how it did; a restart in between does not end that.
+    ///
+    /// # Errors
+    /// As [`Store::activate`].
+    pub fn activate_on_trial(&self, app: &AppName, release: ReleaseId) -> Result<(), StoreError> {
+        self.switch(app, release, Way::Deployed(Health::Asked))
     }
 
     /// Switches `current` to any staged release: the host's own administrator may go back.
@@ -266,13 +278,68 @@ impl Store {
     /// # Errors
     /// As [`Store::activate`], except that an older release is taken.
     pub fn rollback(&self, app: &AppName, release: ReleaseId) -> Result<(), StoreError> {
-        self.switch(app, release, Rule::Any)
+        self.switch(app, release, Way::Chosen)
     }
 
-    fn switch(&self, app: &AppName, release: ReleaseId, rule: Rule) -> Result<(), StoreError> {
-        let lines = self.app(app)?.activate(&release, rule)?;
+    fn switch(&self, app: &AppName, release: ReleaseId, way: Way) -> Result<(), StoreError> {
+        let lines = self.app(app)?.activate(&release, way)?;
         self.complain(lines);
         Ok(())
+    }
+
+    /// The release whose health is still being asked: it is current, or about to be.
+    ///
+    /// # Errors
+    /// When there is no such app.
+    pub fn on_trial(&self, app: &AppName) -> Result<Option<ReleaseId>, StoreError> {
+        Ok(self.app(app)?.lock().trial)
+    }
+
+    /// What is remembered of a release; nothing of it where nothing is.
+    ///
+    /// # Errors
+    /// When there is no such app.
+    pub fn record(&self, app: &AppName, release: &ReleaseId) -> Result<Record, StoreError> {
+        Ok(self.app(app)?.lock().record(release))
+    }
+
+    /// Remembers how a release did, durably. One that is judged bad stays current: see
+    /// [`Store::fall_back`].
+    ///
+    /// # Errors
+    /// When there is no such app, or the disk refuses.
+    pub fn judge(
+        &self,
+        app: &AppName,
+        release: ReleaseId,
+        verdict: Verdict,
+    ) -> Result<(), StoreError> {
+        self.app(app)?.judge(release, verdict)
+    }
+
+    /// The good release that was active last before the current one and is still staged.
+    ///
+    /// # Errors
+    /// When there is no such app, or the store cannot be read.
+    pub fn previous_good(&self, app: &AppName) -> Result<Option<ReleaseId>, StoreError> {
+        let app = self.app(app)?;
+        app.previous_good(&app.lock())
+    }
+
+    /// Judges the release bad and, where it is current, switches to the previous good one, which is
+    /// the answer; nothing when there is none, and the bad release stays.
+    ///
+    /// # Errors
+    /// As [`Store::judge`] and [`Store::activate`].
+    pub fn fall_back(
+        &self,
+        app: &AppName,
+        release: ReleaseId,
+        reason: &str,
+    ) -> Result<Option<ReleaseId>, StoreError> {
+        let (good, lines) = self.app(app)?.fall_back(release, reason)?;
+        self.complain(lines);
+        Ok(good)
     }
 
     /// Removes releases beyond those that are kept, and the archive of a tar release that is

@@ -14,11 +14,13 @@ use std::time::SystemTime;
 use common::id::AppName;
 use common::wire::Fault;
 
-use super::app::{App, Known, read_current, temporary};
+use super::app::{App, Known, is_whole, read_current, temporary};
 use super::error::StoreError;
 use super::layout::{Layout, PREPARED_LINK};
 use super::limits::ORPHAN_AGE;
 use super::mount::orphan_loops;
+use super::record::Verdict;
+use super::state::{AppState, Health};
 use super::step::Step;
 
 impl App {
@@ -158,17 +160,45 @@ impl App {
             let is_target =
                 |known: &&Known| Layout::link_text(&known.id, &known.manifest.label) == link;
             match all.iter().find(is_target) {
-                Some(known) => next.switch_to(known.id),
+                Some(known) => self.follow(&mut next, known),
                 None => lines.push(foreign_link(&self.config.app, &self.layout, &link)),
             }
         } else {
             next.current = None;
         }
+        self.take_over(&mut next, all);
         if next != *state || !self.layout.state().exists() {
             self.save_state(&next)?;
             *state = next;
         }
         Ok(lines)
+    }
+}
+
+impl App {
+    /// `current` points at `known`; where the state file says otherwise, a crash came between.
+    fn follow(&self, next: &mut AppState, known: &Known) {
+        if next.current != Some(known.id) {
+            let health = match next.trial == Some(known.id) {
+                true => Health::Asked,
+                false => Health::Assumed,
+            };
+            next.switch_to(known.id, health, self.world.unix_seconds());
+        }
+        next.trial = next.trial.filter(|trial| *trial == known.id);
+    }
+
+    /// Releases that nothing is remembered of, from a former version or because the state file was
+    /// lost: those that are not newer than the current one may be gone back to.
+    fn take_over(&self, next: &mut AppState, all: &[Known]) {
+        let current = all.iter().find(|known| Some(known.id) == next.current).map(Known::rank);
+        for known in all.iter().filter(|known| is_whole(&self.layout, known)) {
+            if !next.releases.contains_key(&known.id)
+                && current.is_some_and(|current| known.rank() <= current)
+            {
+                next.judge(known.id, Verdict::Good);
+            }
+        }
     }
 }
 

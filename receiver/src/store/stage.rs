@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use common::bundle::ImageFacts;
 use common::digest::Digest;
@@ -19,6 +20,7 @@ use super::error::StoreError;
 use super::offer::Offer;
 use super::partial::{VerifiedImage, clean, unpack_step};
 use super::prefix::Prefix;
+use super::state::AppState;
 use super::step::Step;
 use super::world::With;
 
@@ -70,7 +72,7 @@ impl App {
 
     /// Makes a release of a verified image.
     pub(super) fn stage(&self, offer: &Offer, image: &VerifiedImage) -> Result<Staged, StoreError> {
-        let state = self.lock();
+        let mut state = self.lock();
         let known = Known { id: offer.release, manifest: offer.manifest.clone() };
         let path = self.layout.release(&known.id, &known.manifest.label);
         let staged = Staged { release: known.id, path: path.clone() };
@@ -80,6 +82,7 @@ impl App {
             if let Some(tree) = &image.tree {
                 clean(&*self.world, &Step::RemoveTree { path: tree.clone() });
             }
+            self.remember_staged(&mut state, &known)?;
             return Ok(staged);
         }
         if !is_known {
@@ -94,7 +97,21 @@ impl App {
             ImageKind::Raw => self.stage_raw(&known.id, image, &path)?,
             _ => self.stage_mount(&known, &path)?,
         }
+        self.remember_staged(&mut state, &known)?;
         Ok(staged)
+    }
+
+    /// Remembers when the release was received and staged, unless that is remembered.
+    fn remember_staged(&self, state: &mut AppState, known: &Known) -> Result<(), StoreError> {
+        let image = &known.manifest.image;
+        let now = self.world.unix_seconds();
+        // Nothing was written to the image since it was whole.
+        let written = self.layout.image(&image.digest, image.kind).metadata();
+        let written = written.and_then(|facts| facts.modified()).ok();
+        let received = written.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        let mut next = state.clone();
+        next.stage(known.id, received.map_or(now, |at| at.as_secs()), now);
+        self.remember(state, next)
     }
 
     fn save_manifest(&self, offer: &Offer) -> Result<(), StoreError> {

@@ -1,8 +1,8 @@
 //! What the store remembers of an app beside its files: `state.json`.
 //!
 //! Not here: what is on disk or mounted, which is read from there; where the two disagree after
-//! a crash, the link `current` is right. Invariant: an accepted sequence never goes back, not
-//! even when the host itself is switched back.
+//! a crash, the link `current` is right. Invariants: an accepted sequence never goes back, not
+//! even when the host itself is switched back; the file is replaced whole, by a rename.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,8 +10,13 @@ use std::path::PathBuf;
 use common::id::ReleaseId;
 use serde::{Deserialize, Serialize};
 
+use super::record::{Record, Verdict};
+
 /// Version of the file.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+
+/// The version before, which knew of two releases that were current and nothing more.
+const FORMER: u32 = 1;
 
 /// The newest release that was activated in an epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +25,15 @@ pub(super) struct Accepted {
     pub(super) sequence: u64,
     /// Its id: another release may not use the same sequence.
     pub(super) release: ReleaseId,
+}
+
+/// Who says whether a release is good once it is active.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Health {
+    /// Nobody: it is good when it has been switched to.
+    Assumed,
+    /// Somebody will, with [`AppState::judge`].
+    Asked,
 }
 
 /// The file's content.
@@ -34,25 +48,66 @@ pub(super) struct AppState {
     /// What `current` points at.
     #[serde(default)]
     pub(super) current: Option<ReleaseId>,
-    /// What it pointed at before.
+    /// The release that is being activated or is active while its health is asked.
     #[serde(default)]
-    pub(super) previous: Option<ReleaseId>,
+    pub(super) trial: Option<ReleaseId>,
+    /// What is remembered of each release.
+    #[serde(default)]
+    pub(super) releases: BTreeMap<ReleaseId, Record>,
+}
+
+/// The file's content in its former version.
+#[derive(Deserialize)]
+struct Former {
+    root: PathBuf,
+    #[serde(default)]
+    accepted: BTreeMap<u32, Accepted>,
+    #[serde(default)]
+    current: Option<ReleaseId>,
+    #[serde(default)]
+    previous: Option<ReleaseId>,
+}
+
+impl From<Former> for AppState {
+    fn from(former: Former) -> Self {
+        let Former { root, accepted, current, previous } = former;
+        let mut state = Self { accepted, current, ..Self::new(root) };
+        let turns = [previous, current].into_iter().flatten().zip(1..);
+        state.releases = turns
+            .map(|(id, turn)| (id, Record { turn, verdict: Verdict::Good, ..Record::default() }))
+            .collect();
+        state
+    }
 }
 
 impl AppState {
     /// The state of an app that never had a release.
     pub(super) fn new(root: PathBuf) -> Self {
-        Self { format: FORMAT, root, accepted: BTreeMap::new(), current: None, previous: None }
+        Self {
+            format: FORMAT,
+            root,
+            accepted: BTreeMap::new(),
+            current: None,
+            trial: None,
+            releases: BTreeMap::new(),
+        }
     }
 
-    /// Reads the file.
+    /// Reads the file; one of the former version is taken over.
     ///
     /// # Errors
     /// What is wrong with it.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let state: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-        match state.format {
-            FORMAT => Ok(state),
+        #[derive(Deserialize)]
+        struct Header {
+            format: u32,
+        }
+        fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String> {
+            serde_json::from_slice(bytes).map_err(|error| error.to_string())
+        }
+        match read::<Header>(bytes)?.format {
+            FORMAT => read(bytes),
+            FORMER => read::<Former>(bytes).map(Self::from),
             other => Err(format!("it has format {other}, this fanhost knows format {FORMAT}")),
         }
     }
@@ -96,16 +151,82 @@ impl AppState {
         }
     }
 
-    /// Notes what `current` points at now.
-    pub(super) fn switch_to(&mut self, release: ReleaseId) {
-        if self.current != Some(release) {
-            self.previous = self.current.replace(release);
+    /// What is remembered of a release; nothing, where nothing is.
+    pub(super) fn record(&self, id: &ReleaseId) -> Record {
+        self.releases.get(id).cloned().unwrap_or_default()
+    }
+
+    fn record_mut(&mut self, id: ReleaseId) -> &mut Record {
+        self.releases.entry(id).or_default()
+    }
+
+    /// Notes that a release is staged at `now`, of an image that was whole at `received`.
+    pub(super) fn stage(&mut self, id: ReleaseId, received: u64, now: u64) {
+        let record = self.record_mut(id);
+        record.received.get_or_insert(received);
+        record.staged.get_or_insert(now);
+    }
+
+    /// Notes that `current` points at a release that it did not point at before: the history of
+    /// activations goes on from where it stands, which is not its end after a rollback.
+    pub(super) fn switch_to(&mut self, id: ReleaseId, health: Health, now: u64) {
+        let last = self.releases.values().map(|record| record.turn).max().unwrap_or(0);
+        if let Some(former) = self.current.filter(|former| *former != id) {
+            let former = self.record_mut(former);
+            former.turn = if former.turn == last { last } else { last + 1 };
         }
+        self.record_mut(id).turn = last + 2;
+        self.point_at(id, now);
+        match health {
+            Health::Assumed => {
+                self.trial = None;
+                self.record_mut(id).verdict = Verdict::Good;
+            }
+            Health::Asked => {
+                self.trial = Some(id);
+                self.record_mut(id).verdict = Verdict::Unjudged;
+            }
+        }
+    }
+
+    /// Notes that `current` points at a release from before: the history stays what it is.
+    pub(super) fn switch_back(&mut self, id: ReleaseId, now: u64) {
+        self.trial = None;
+        self.point_at(id, now);
+    }
+
+    fn point_at(&mut self, id: ReleaseId, now: u64) {
+        if let Some(former) = self.current.replace(id).filter(|former| *former != id) {
+            self.record_mut(former).deactivated = Some(now);
+        }
+        let record = self.record_mut(id);
+        (record.activated, record.deactivated) = (Some(now), None);
+    }
+
+    /// Notes how a release did; whoever asked has the answer.
+    pub(super) fn judge(&mut self, id: ReleaseId, verdict: Verdict) {
+        self.record_mut(id).verdict = verdict;
+        self.trial = self.trial.filter(|trial| *trial != id);
+    }
+
+    /// Of `all`, given newest first, the good release that was active last before the current one.
+    pub(super) fn previous_good<'a>(
+        &self,
+        all: impl Iterator<Item = &'a ReleaseId>,
+    ) -> Option<ReleaseId> {
+        let before = self.current.map(|current| self.record(&current).turn);
+        let earlier = all.filter(|id| Some(**id) != self.current).filter_map(|id| {
+            let record = self.releases.get(id).filter(|record| record.verdict == Verdict::Good)?;
+            before.is_none_or(|before| record.turn <= before).then_some((record.turn, *id))
+        });
+        // Of turns that are equal the newer release counts, which comes first.
+        earlier.reduce(|best, next| if next.0 > best.0 { next } else { best }).map(|(_, id)| id)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::record::Pin;
     use super::*;
     use common::digest::Digest;
 
@@ -113,9 +234,18 @@ mod tests {
         ReleaseId(Digest::of(text.as_bytes()))
     }
 
+    fn state() -> AppState {
+        AppState::new("/srv/shop".into())
+    }
+
+    /// The previous good one of releases a to d, d being the newest.
+    fn previous(state: &AppState) -> Option<ReleaseId> {
+        state.previous_good(["d", "c", "b", "a"].map(id).iter())
+    }
+
     #[test]
     fn an_older_sequence_is_refused_and_the_same_release_is_not() {
-        let mut state = AppState::new("/srv/shop".into());
+        let mut state = state();
         assert_eq!(state.admits(0, 1, &id("a")), Ok(()));
         state.accept(0, 17, id("a"));
         assert_eq!(state.admits(0, 17, &id("a")), Ok(()));
@@ -127,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_new_epoch_starts_sequences_anew_and_ends_the_old_one() {
-        let mut state = AppState::new("/srv/shop".into());
+        let mut state = state();
         state.accept(0, 1 << 60, id("stolen"));
         assert_eq!(state.admits(1, 1, &id("a")), Ok(()));
         state.accept(1, 1, id("a"));
@@ -138,15 +268,83 @@ mod tests {
 
     #[test]
     fn the_file_survives_a_round_trip_and_other_formats_are_refused() {
-        let mut state = AppState::new("/srv/shop".into());
+        let mut state = state();
         state.accept(0, 7, id("a"));
-        state.switch_to(id("a"));
-        state.switch_to(id("b"));
-        state.switch_to(id("b"));
-        assert_eq!((state.current, state.previous), (Some(id("b")), Some(id("a"))));
+        state.stage(id("a"), 90, 100);
+        state.switch_to(id("a"), Health::Assumed, 110);
+        state.switch_to(id("b"), Health::Asked, 120);
+        state.judge(id("b"), Verdict::Bad("it says 500".into()));
+        let (owner, reason) = ("cron".into(), "report".into());
+        let pin = Pin { owner, reason, since: 120, until: Some(130) };
+        state.record_mut(id("a")).pins.push(pin);
         assert_eq!(AppState::parse(&state.to_json()), Ok(state.clone()));
-        let newer = String::from_utf8(state.to_json()).unwrap().replace(": 1,", ": 2,");
-        assert!(AppState::parse(newer.as_bytes()).unwrap_err().contains("format 2"));
+        let newer = String::from_utf8(state.to_json()).unwrap().replace(": 2,", ": 3,");
+        assert!(AppState::parse(newer.as_bytes()).unwrap_err().contains("format 3"));
         assert!(AppState::parse(b"{").is_err());
+    }
+
+    #[test]
+    fn a_file_of_the_former_version_is_taken_over() {
+        let (a, b) = (id("a"), id("b"));
+        let text = format!(
+            r#"{{"format": 1, "root": "/srv/shop", "current": "{b}", "previous": "{a}",
+                "accepted": {{"0": {{"sequence": 7, "release": "{b}"}}}}}}"#
+        );
+        let state = AppState::parse(text.as_bytes()).unwrap();
+        assert_eq!((state.format, state.current, state.trial), (2, Some(b), None));
+        assert_eq!(state.accepted[&0].sequence, 7);
+        assert_eq!(previous(&state), Some(a));
+        assert_eq!(state.record(&b).verdict, Verdict::Good);
+    }
+
+    #[test]
+    fn times_and_verdicts_follow_the_switch() {
+        let mut state = state();
+        state.stage(id("a"), 90, 100);
+        state.stage(id("a"), 95, 105);
+        state.switch_to(id("a"), Health::Assumed, 110);
+        state.switch_to(id("b"), Health::Asked, 120);
+        let record = state.record(&id("a"));
+        let times = (record.received, record.staged, record.activated, record.deactivated);
+        assert_eq!(times, (Some(90), Some(100), Some(110), Some(120)));
+        assert_eq!(state.trial, Some(id("b")));
+        assert_eq!(state.record(&id("b")).verdict, Verdict::Unjudged);
+        state.judge(id("b"), Verdict::Good);
+        assert_eq!((state.trial, previous(&state)), (None, Some(id("a"))));
+        state.switch_back(id("a"), 130);
+        assert_eq!(state.record(&id("a")).deactivated, None);
+        assert_eq!(state.record(&id("b")).deactivated, Some(130));
+    }
+
+    #[test]
+    fn going_back_twice_goes_further_back_and_history_goes_on_from_there() {
+        let mut state = state();
+        for (release, now) in [("a", 1), ("b", 2), ("c", 3)] {
+            state.switch_to(id(release), Health::Assumed, now);
+        }
+        state.switch_back(id("b"), 4);
+        assert_eq!(previous(&state), Some(id("a")), "not c, which somebody went back from");
+        // What was active before d is b, and before that c.
+        state.switch_to(id("d"), Health::Assumed, 5);
+        assert_eq!(previous(&state), Some(id("b")));
+        state.switch_back(id("b"), 6);
+        assert_eq!(previous(&state), Some(id("c")));
+        state.judge(id("c"), Verdict::Bad("slow".into()));
+        assert_eq!(previous(&state), Some(id("a")));
+    }
+
+    #[test]
+    fn twenty_failures_leave_the_good_one_before_them() {
+        let mut state = state();
+        state.switch_to(id("a"), Health::Assumed, 1);
+        for failed in 0..20 {
+            let failed = id(&format!("failed {failed}"));
+            state.switch_to(failed, Health::Asked, 2);
+            assert_eq!(previous(&state), Some(id("a")));
+            state.judge(failed, Verdict::Bad("503".into()));
+            state.switch_back(id("a"), 3);
+        }
+        state.switch_to(id("b"), Health::Assumed, 4);
+        assert_eq!(previous(&state), Some(id("a")));
     }
 }

@@ -7,46 +7,101 @@
 use common::id::{ImageKind, ReleaseId};
 use common::wire::Fault;
 
-use super::app::{App, Known, read_current};
+use super::app::{App, Known, is_whole, read_current};
 use super::error::StoreError;
 use super::layout::Layout;
 use super::partial::{clean, open_alone};
 use super::reconcile::list;
-use super::state::AppState;
+use super::record::Verdict;
+use super::state::{AppState, Health};
 use super::step::Step;
 
-/// Which releases may become current.
+/// Why `current` goes to another release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rule {
-    /// None older than accepted before: whoever is on the network asks.
-    NotOlder,
-    /// Any that is staged: the host's own administrator asks.
-    Any,
+pub(super) enum Way {
+    /// Whoever is on the network asks: never for one that is older than accepted before.
+    Deployed(Health),
+    /// The host's own administrator asks, for any that is staged.
+    Chosen,
+    /// The current one is no good.
+    FellBack,
 }
 
 impl App {
     /// Switches `current` to a staged release; lines for the log about what went wrong after.
-    pub(super) fn activate(&self, id: &ReleaseId, rule: Rule) -> Result<Vec<String>, StoreError> {
-        let mut state = self.lock();
+    pub(super) fn activate(&self, id: &ReleaseId, way: Way) -> Result<Vec<String>, StoreError> {
+        self.go(&mut self.lock(), id, way)
+    }
+
+    fn go(
+        &self,
+        state: &mut AppState,
+        id: &ReleaseId,
+        way: Way,
+    ) -> Result<Vec<String>, StoreError> {
         let known = self.staged(id)?;
         let manifest = &known.manifest;
-        if rule == Rule::NotOlder {
-            self.admit(&state, manifest, id)?;
+        if let Way::Deployed(_) = way {
+            self.admit(state, manifest, id)?;
         }
         let link = Layout::link_text(id, &manifest.label);
         let is_current = read_current(&self.layout)?.as_ref() == Some(&link);
+        let is_done = is_current && state.current == Some(*id);
         let mut next = state.clone();
         next.accept(manifest.epoch, manifest.sequence, *id);
-        // Before the switch: after a crash between the two, an older release stays refused.
-        if next != *state {
-            self.save_state(&next)?;
-            *state = next.clone();
+        if way == Way::Deployed(Health::Asked) && !is_done {
+            next.trial = Some(*id);
+        }
+        // Before the switch: after a crash between the two, an older release stays refused, and a
+        // release whose health is asked is not taken for good.
+        self.remember(state, next.clone())?;
+        if is_done {
+            return Ok(Vec::new());
         }
         if !is_current {
             self.switch(id, link)?;
         }
-        next.switch_to(*id);
-        Ok(self.settle(&mut state, next))
+        let now = self.world.unix_seconds();
+        match way {
+            Way::Deployed(health) => next.switch_to(*id, health, now),
+            Way::Chosen => next.switch_to(*id, Health::Assumed, now),
+            Way::FellBack => next.switch_back(*id, now),
+        }
+        Ok(self.settle(state, next))
+    }
+
+    /// Judges a release bad, and switches away from it.
+    pub(super) fn fall_back(
+        &self,
+        id: ReleaseId,
+        reason: &str,
+    ) -> Result<(Option<ReleaseId>, Vec<String>), StoreError> {
+        let mut state = self.lock();
+        let mut next = state.clone();
+        next.judge(id, Verdict::Bad(reason.to_owned()));
+        // First: wherever this host can go, the release is bad.
+        self.remember(&mut state, next)?;
+        if state.current != Some(id) {
+            return Ok((None, Vec::new()));
+        }
+        let Some(good) = self.previous_good(&state)? else { return Ok((None, Vec::new())) };
+        let lines = self.go(&mut state, &good, Way::FellBack)?;
+        Ok((Some(good), lines))
+    }
+
+    /// Remembers how a release did.
+    pub(super) fn judge(&self, id: ReleaseId, verdict: Verdict) -> Result<(), StoreError> {
+        let mut state = self.lock();
+        let mut next = state.clone();
+        next.judge(id, verdict);
+        self.remember(&mut state, next)
+    }
+
+    /// The good release that was active last before the current one and can be switched to.
+    pub(super) fn previous_good(&self, state: &AppState) -> Result<Option<ReleaseId>, StoreError> {
+        let (all, _) = self.all_known()?;
+        let whole = all.iter().filter(|known| is_whole(&self.layout, known));
+        Ok(state.previous_good(whole.map(|known| &known.id)))
     }
 
     /// A release that may become current: known, and mounted where it must be.
@@ -60,8 +115,7 @@ impl App {
         if self.is_staged(&known)? {
             return Ok(known);
         }
-        let target = self.layout.release(id, &known.manifest.label);
-        if !known.manifest.image.kind.is_mounted() || !target.is_dir() {
+        if !is_whole(&self.layout, &known) {
             return Err(absent());
         }
         self.mount(&known)?;
@@ -101,13 +155,16 @@ impl App {
         };
         let mut errors = damaged;
         let mut left: Vec<&Known> = all.iter().collect();
-        for known in surplus(&all, &state, self.config.keep) {
+        let whole = all.iter().filter(|known| is_whole(&self.layout, known));
+        let previous = state.previous_good(whole.map(|known| &known.id));
+        let used = [state.current, previous];
+        for known in surplus(&all, used, self.config.keep) {
             left.retain(|other| other.id != known.id);
             let image = known.manifest.image.digest;
             let is_shared = left.iter().any(|other| other.manifest.image.digest == image);
             errors.extend(self.retire(known, is_shared).err());
         }
-        errors.extend(self.remove_archives(&left, &state).err());
+        errors.extend(self.remove_archives(&left, used).err());
         errors.extend(self.remove_dead_partials().err());
         errors.iter().map(StoreError::to_string).collect()
     }
@@ -130,10 +187,13 @@ impl App {
     }
 
     /// Archives of releases that are or were current: their trees are what is used.
-    fn remove_archives(&self, left: &[&Known], state: &AppState) -> Result<(), StoreError> {
+    fn remove_archives(
+        &self,
+        left: &[&Known],
+        used: [Option<ReleaseId>; 2],
+    ) -> Result<(), StoreError> {
         let was_current = |known: &&&Known| {
-            known.manifest.image.kind == ImageKind::Tar
-                && [state.current, state.previous].contains(&Some(known.id))
+            known.manifest.image.kind == ImageKind::Tar && used.contains(&Some(known.id))
         };
         for known in left.iter().filter(was_current).filter(|_| !self.config.keep_image) {
             let image = &known.manifest.image;
@@ -169,14 +229,12 @@ impl App {
 
 /// The releases beyond `keep`, given newest first. Never the current, the previous, or one that
 /// is newer than the current: it is staged and waits.
-fn surplus<'a>(all: &'a [Known], state: &AppState, keep: usize) -> Vec<&'a Known> {
-    let rank = |known: &Known| (known.manifest.epoch, known.manifest.sequence);
-    let current = all.iter().find(|known| Some(known.id) == state.current).map(rank);
+fn surplus(all: &[Known], used: [Option<ReleaseId>; 2], keep: usize) -> Vec<&Known> {
+    let current = all.iter().find(|known| Some(known.id) == used[0]).map(Known::rank);
     let is_protected = |known: &Known| {
-        [state.current, state.previous].contains(&Some(known.id))
-            || current.is_none_or(|current| rank(known) > current)
+        used.contains(&Some(known.id)) || current.is_none_or(|current| known.rank() > current)
     };
-    let protected = [state.current, state.previous].iter().flatten().count();
+    let protected = used.iter().flatten().count();
     let others = all.iter().filter(|known| !is_protected(known));
     others.skip(keep.saturating_sub(protected)).collect()
 }

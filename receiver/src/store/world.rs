@@ -53,6 +53,11 @@ pub trait World: Send + Sync + fmt::Debug {
         drop_cache(file, bytes);
     }
 
+    /// Seconds since 1970 by the wall clock, for what is remembered of releases.
+    fn unix_seconds(&self) -> u64 {
+        common::clock::unix_seconds()
+    }
+
     /// What is mounted.
     ///
     /// # Errors

@@ -74,6 +74,9 @@ make ROOT/releases durable
 write STORE/state.json.new
 rename STORE/state.json.new to STORE/state.json
 make STORE durable
+write STORE/state.json.new
+rename STORE/state.json.new to STORE/state.json
+make STORE durable
 remove ROOT/.current-ID
 link ROOT/.current-ID to releases/NAME
 rename ROOT/.current-ID to ROOT/current
@@ -114,6 +117,9 @@ make ROOT/releases durable
 write STORE/state.json.new
 rename STORE/state.json.new to STORE/state.json
 make STORE durable
+write STORE/state.json.new
+rename STORE/state.json.new to STORE/state.json
+make STORE durable
 remove ROOT/.current-ID
 link ROOT/.current-ID to releases/NAME
 rename ROOT/.current-ID to ROOT/current
@@ -138,6 +144,9 @@ make STORE/manifests durable
 make directory ROOT/releases/NAME
 make ROOT/releases durable
 mount STORE/images/IMAGE.erofs as erofs at ROOT/releases/NAME
+write STORE/state.json.new
+rename STORE/state.json.new to STORE/state.json
+make STORE durable
 write STORE/state.json.new
 rename STORE/state.json.new to STORE/state.json
 make STORE durable

@@ -12,7 +12,7 @@ use common::id::ImageKind;
 use common::wire::Fault;
 
 use super::fixture::{Place, Release, begin, shop, stage_held};
-use crate::store::{AppConfig, Store, default_root};
+use crate::store::{AppConfig, Record, Store, Verdict, default_root};
 
 #[test]
 fn current_is_a_relative_link_to_a_whole_release() {
@@ -239,6 +239,86 @@ fn a_release_is_refused_from_the_second_of_its_expiry_on() {
     }
 }
 
+/// What a store remembers of a release of the shop.
+fn verdict(store: &Store, release: &Release) -> Verdict {
+    store.record(&shop(), &release.id()).unwrap().verdict
+}
+
+fn stage(store: &Store, release: &Release) {
+    let image = release.receive(store).unwrap();
+    store.stage(&shop(), &release.offer(), image).unwrap();
+}
+
+#[test]
+fn a_release_whose_health_is_asked_is_on_trial_until_it_is_judged_and_a_restart_does_not_end_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = Place::new(directory.path());
+    let store = place.open();
+    let releases: Vec<Release> = (1..=3).map(Release::raw).collect();
+    releases[0].install(&store).unwrap();
+    assert_eq!(verdict(&store, &releases[0]), Verdict::Good, "nobody asked");
+    stage(&store, &releases[1]);
+    assert_eq!(verdict(&store, &releases[1]), Verdict::Unjudged);
+    store.activate_on_trial(&shop(), releases[1].id()).unwrap();
+    drop(store);
+    let store = place.open();
+    assert_eq!(store.on_trial(&shop()).unwrap(), Some(releases[1].id()));
+    assert_eq!(verdict(&store, &releases[1]), Verdict::Unjudged);
+    assert_eq!(store.previous_good(&shop()).unwrap(), Some(releases[0].id()));
+    store.judge(&shop(), releases[1].id(), Verdict::Good).unwrap();
+    assert_eq!(store.on_trial(&shop()).unwrap(), None);
+    stage(&store, &releases[2]);
+    store.activate_on_trial(&shop(), releases[2].id()).unwrap();
+    let good = store.fall_back(&shop(), releases[2].id(), "it says 503").unwrap();
+    assert_eq!(good, Some(releases[1].id()));
+    drop(store);
+    let store = place.open();
+    assert_eq!(current(&store), ["v2"]);
+    assert_eq!(verdict(&store, &releases[2]), Verdict::Bad("it says 503".into()));
+    assert_eq!(store.on_trial(&shop()).unwrap(), None);
+    assert_eq!(store.previous_good(&shop()).unwrap(), Some(releases[0].id()));
+    assert_eq!(store.take_complaints(), [""; 0]);
+}
+
+#[test]
+fn the_only_release_stays_current_though_it_is_bad() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = Place::new(directory.path());
+    let store = place.open();
+    let release = Release::raw(1);
+    stage(&store, &release);
+    store.activate_on_trial(&shop(), release.id()).unwrap();
+    assert_eq!(store.fall_back(&shop(), release.id(), "it says 503").unwrap(), None);
+    assert_eq!(current(&store), ["v1"]);
+    assert_eq!(verdict(&store, &release), Verdict::Bad("it says 503".into()));
+}
+
+#[test]
+fn a_state_file_of_the_former_version_is_taken_over_with_what_it_did_not_know() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = Place::new(directory.path());
+    let store = place.open();
+    let releases: Vec<Release> = (1..=4).map(Release::raw).collect();
+    releases[..3].iter().for_each(|release| release.install(&store).unwrap());
+    stage(&store, &releases[3]);
+    drop(store);
+    let [first, second, third] = [0, 1, 2].map(|at| releases[at].id());
+    let text = format!(
+        r#"{{"format": 1, "root": "{}", "current": "{third}", "previous": "{second}",
+            "accepted": {{"0": {{"sequence": 3, "release": "{third}"}}}}}}"#,
+        place.root.display()
+    );
+    fs::write(place.store.join("shop/state.json"), text).unwrap();
+    assert!(place.list()[2].is_previous, "also for who only looks");
+    let store = place.open();
+    assert_eq!(store.take_complaints(), [""; 0]);
+    let verdicts: Vec<_> = releases.iter().map(|release| verdict(&store, release)).collect();
+    let good = Verdict::Good;
+    assert_eq!(verdicts, [good.clone(), good.clone(), good, Verdict::Unjudged]);
+    assert_eq!(store.fall_back(&shop(), third, "slow").unwrap(), Some(second));
+    assert_eq!(store.fall_back(&shop(), second, "slow").unwrap(), Some(first));
+}
+
 #[test]
 fn a_tar_stays_where_the_configuration_says_so() {
     let directory = tempfile::tempdir().unwrap();
@@ -283,8 +363,9 @@ fn a_store_that_lost_its_state_file_is_listed_by_its_manifests_and_images() {
     assert_eq!(without.images, with_state.images);
     let mut expected = with_state.releases;
     assert!(expected[0].is_current && expected[1].is_previous && expected[1].is_staged);
-    // Only the state file knows which release was current before.
+    // Only the state file knows which release was current before, and when.
     expected[1].is_previous = false;
+    expected.iter_mut().for_each(|facts| facts.record = Record::default());
     assert_eq!(without.releases, expected);
 }
 

@@ -1,0 +1,59 @@
+//! What is remembered of one release: when it came, how it did, who wants it kept.
+//!
+//! Not here: whether it is on disk, mounted or current, which is read from there. Times are Unix
+//! seconds of a clock that may have been wrong; nothing is ordered by them: [`Record::turn`] is.
+
+use serde::{Deserialize, Serialize};
+
+/// How a release did where it was active.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Nobody knows: it was not active yet, or its health is still being asked.
+    #[default]
+    Unjudged,
+    /// It was switched to, and was healthy where that was asked.
+    Good,
+    /// It was not, for this reason.
+    Bad(String),
+}
+
+/// Somebody's wish that a release stays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// Whose: a release has one pin of an owner at most.
+    pub owner: String,
+    /// What for.
+    pub reason: String,
+    /// Since when.
+    pub since: u64,
+    /// Until when; without it, until it is taken away.
+    pub until: Option<u64>,
+}
+
+impl Pin {
+    /// Whether it still counts at `now`.
+    pub fn holds(&self, now: u64) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+}
+
+/// What is remembered of one release.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Record {
+    /// When its image was whole.
+    pub received: Option<u64>,
+    /// When services could have used it first.
+    pub staged: Option<u64>,
+    /// When `current` came to point at it last.
+    pub activated: Option<u64>,
+    /// When `current` went on to another one; nothing while it is current.
+    pub deactivated: Option<u64>,
+    /// Its place in the order of activations; 0 before the first, or from before they were counted.
+    pub turn: u64,
+    /// How it did.
+    pub verdict: Verdict,
+    /// Who wants it kept.
+    pub pins: Vec<Pin>,
+}
