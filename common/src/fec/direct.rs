@@ -5,8 +5,7 @@
 //! itself, so that this knows nothing of the code but that it is linear over the field. Not here:
 //! when this is worth it.
 
-use reed_solomon_simd::engine::{DefaultEngine, Engine};
-
+use super::factor::{Adder, LANE_BYTES, LANE_ELEMENTS, xor};
 use super::matrix::Matrix;
 use super::{Encoder, FecError};
 
@@ -35,19 +34,34 @@ impl Block<'_> {
     }
 }
 
-/// Symbols are coded in groups of so many bytes, each 32 elements of the field (PROTOCOL 3.7).
-const LANE_BYTES: usize = 64;
-/// Elements of a group.
-const LANE_ELEMENTS: usize = 32;
-
 /// Solves for few erasures, reusing its working memory.
 #[derive(Default)]
 pub(super) struct Direct {
-    engine: Option<DefaultEngine>,
+    adder: Adder,
     encoder: Encoder,
     /// Repair symbols as they would be if the missing ones were zero.
     encoded: Vec<u8>,
-    product: Vec<u8>,
+    /// How the last block was solved. The blocks of a window mostly lose the same symbols, since a
+    /// train has one of each, and the equations are then the same.
+    solution: Solution,
+}
+
+/// What a set of missing symbols is of a set of repair symbols.
+#[derive(Default)]
+struct Solution {
+    k: usize,
+    repair_symbols: usize,
+    missing: Vec<usize>,
+    rows: Vec<usize>,
+    /// The inverse of the coefficients.
+    inverse: Matrix,
+}
+
+impl Solution {
+    fn is_of(&self, k: usize, block: &Block<'_>, rows: &[usize]) -> bool {
+        let sizes = (self.k, self.repair_symbols) == (k, block.repair_symbols);
+        sizes && self.missing == block.missing && self.rows == rows
+    }
 }
 
 impl Direct {
@@ -67,24 +81,21 @@ impl Direct {
         }
         let k = source.len() / bytes;
         let rows: Vec<usize> = repair.iter().map(|(index, _)| *index).collect();
-        let inverse = coefficients(k, block.repair_symbols, missing, &rows)?.inverted();
-        let engine = self.engine.get_or_insert_default();
-        self.product.resize(bytes, 0);
+        if !self.solution.is_of(k, block, &rows) {
+            let coefficients = coefficients(k, block.repair_symbols, missing, &rows)?;
+            let (missing, inverse) = (missing.to_vec(), coefficients.inverted(&mut self.adder));
+            let repair_symbols = block.repair_symbols;
+            self.solution = Solution { k, repair_symbols, missing, rows, inverse };
+        }
         for (row, index) in missing.iter().enumerate() {
             let restored = &mut source[index * bytes..][..bytes];
             for (column, (repair, _)) in repair.iter().enumerate() {
-                let Some(log) = inverse.log(row, column) else { continue };
-                self.product.copy_from_slice(&self.encoded[repair * bytes..][..bytes]);
-                engine.mul(self.product.as_chunks_mut().0, log);
-                xor(restored, &self.product);
+                let encoded = &self.encoded[repair * bytes..][..bytes];
+                self.adder.add_product(restored, encoded, self.solution.inverse.get(row, column));
             }
         }
         Ok(())
     }
-}
-
-fn xor(target: &mut [u8], other: &[u8]) {
-    target.iter_mut().zip(other).for_each(|(byte, other)| *byte ^= other);
 }
 
 /// What the source symbols `columns` contribute to the repair symbols `rows`: found by encoding
