@@ -37,6 +37,10 @@ pub struct Config {
     pub workers: Option<usize>,
     /// Their rank at the disk.
     pub io_class: Option<IoClass>,
+    /// Where the helper listens: then `fanhost run` is a process without privileges.
+    pub helper: Option<PathBuf>,
+    /// The user that it runs as, by name or number, for the helper.
+    pub user: Option<String>,
     /// The apps of this host.
     #[serde(default)]
     pub app: BTreeMap<AppName, AppSettings>,
@@ -122,6 +126,7 @@ impl Config {
             _ => Ok(()),
         };
         absolute("store", &self.store)?;
+        absolute("helper", &self.helper)?;
         if let Some(workers) = self.workers.filter(|workers| !(1..=WORKERS_MAX).contains(workers)) {
             return Err(format!("workers must be from 1 to {WORKERS_MAX}, it is {workers}"));
         }

@@ -3,6 +3,7 @@
 //! One thread with a runtime of its own, which the data path never waits for.
 
 use std::io;
+use std::os::unix::net::UnixListener;
 use std::thread;
 
 use common::net::StopFlag;
@@ -14,12 +15,12 @@ use tracing::info;
 use crate::exit::Exit;
 use crate::status::{self, StatusBoard};
 
-/// Serves signals and status until the process ends: the first SIGTERM or SIGINT raises `stop`, the
-/// second ends the process at once.
+/// Heeds signals and does `work` until the process ends: the first SIGTERM or SIGINT raises `stop`,
+/// the second ends the process at once.
 ///
 /// # Errors
 /// When no thread or no signal handler can be had.
-pub fn start(stop: StopFlag, board: StatusBoard) -> io::Result<()> {
+pub fn start(stop: StopFlag, work: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     // Registered before this returns: a signal that comes early is not lost.
     let signals = {
@@ -30,14 +31,16 @@ pub fn start(stop: StopFlag, board: StatusBoard) -> io::Result<()> {
     let (terminate, interrupt) = (terminate?, interrupt?);
     thread::Builder::new().name("control".into()).spawn(move || {
         runtime.block_on(async {
-            tokio::join!(
-                heed(stop, terminate, interrupt),
-                status::serve(board.clone()),
-                tell_ready(&board)
-            );
+            tokio::join!(heed(stop, terminate, interrupt), work);
         });
     })?;
     Ok(())
+}
+
+/// Shows the board to whoever connects to `listener`, or to a socket in the store, and tells the
+/// service manager when there is something to see.
+pub async fn show(board: StatusBoard, listener: Option<UnixListener>) {
+    tokio::join!(status::serve(board.clone(), listener), tell_ready(&board));
 }
 
 async fn heed(stop: StopFlag, mut terminate: Signal, mut interrupt: Signal) {

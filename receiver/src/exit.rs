@@ -8,6 +8,7 @@ use common::net::InterfaceError;
 use rustix::io::Errno;
 
 use crate::daemon::DaemonError;
+use crate::helper::HelperError;
 use crate::store::StoreError;
 
 /// How the program ends.
@@ -46,6 +47,17 @@ impl Exit {
     /// For a store that cannot be opened or read.
     pub fn of_store(error: &StoreError) -> Self {
         if error.is_busy() { Self::Network } else { Self::Resources }
+    }
+
+    /// For a helper that could not start.
+    pub fn of_helper(error: &HelperError) -> Self {
+        match error {
+            HelperError::Store(error) => Self::of_store(error),
+            HelperError::NotRoot | HelperError::TenantIsRoot | HelperError::Configuration(_) => {
+                Self::Configuration
+            }
+            HelperError::Socket { .. } | HelperError::System(..) => Self::Resources,
+        }
     }
 
     /// For a daemon that could not start or go on: descriptors and memory are the machine's, what

@@ -2,7 +2,8 @@
 //!
 //! * [`session`]: a host's side of one distribution, pure;
 //! * [`pipeline`]: from symbols to a verified image, on worker threads;
-//! * [`keeper`]: what sessions ask of the store;
+//! * [`keeper`]: what sessions ask of the store, in this process or of the [`helper`];
+//! * [`confine`]: what the process on the network takes away from itself;
 //! * [`store`]: images, releases and `current` on disk;
 //! * [`daemon`]: sockets and sessions of `fanhost run`; [`control`]: its signals and status socket;
 //! * [`cli`], [`config`]: what an administrator gives; [`status`], [`releases`], [`exit`]: what
@@ -10,9 +11,11 @@
 
 pub mod cli;
 pub mod config;
+pub mod confine;
 pub mod control;
 pub mod daemon;
 pub mod exit;
+pub mod helper;
 pub mod keeper;
 pub mod pipeline;
 pub mod releases;

@@ -10,6 +10,7 @@ mod harness;
 mod interruption;
 mod memory;
 mod network;
+mod parted;
 mod policy;
 mod refusal;
 mod resume;

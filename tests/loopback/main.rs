@@ -14,3 +14,4 @@ mod refusals;
 mod site;
 mod switching;
 mod transfer;
+mod units;

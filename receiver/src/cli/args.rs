@@ -54,6 +54,8 @@ pub struct Cli {
 pub enum Verb {
     /// Listen, receive, stage and switch, until told to end
     Run(RunArgs),
+    /// Change this host for a `fanhost run` that has no privileges; needs root, has no network
+    Helper(HelperArgs),
     /// List the releases that the store holds
     Releases(StoreArgs),
     /// Show what the daemon does, and what the store holds
@@ -102,6 +104,34 @@ pub struct RunArgs {
     #[arg(long, env = "FANHOST_INSECURE", hide_env = true)]
     #[arg(value_parser = BoolishValueParser::new())]
     pub insecure: bool,
+
+    /// Socket of the helper: this process then takes its own privileges away, and must not be root
+    /// [default: one process does all]
+    #[arg(long, value_name = "SOCKET", env = "FANHOST_HELPER", hide_env = true)]
+    pub helper: Option<PathBuf>,
+
+    /// Where the store lies.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
+
+/// `fanhost helper`.
+#[derive(Debug, Clone, Args)]
+#[command(args_override_self = true)]
+pub struct HelperArgs {
+    /// Where to listen, unless a service manager hands the socket over
+    /// [default: /run/fanfare/helper.sock]
+    #[arg(long, value_name = "SOCKET", env = "FANHOST_HELPER", hide_env = true)]
+    pub helper: Option<PathBuf>,
+
+    /// The user that `fanhost run` runs as, by name or number [default: fanhost]
+    #[arg(long, value_name = "USER", env = "FANHOST_USER", hide_env = true)]
+    pub user: Option<String>,
+
+    /// An app to keep, may be repeated [default: those of the configuration file]
+    #[arg(long = "app", value_name = "NAME", env = "FANHOST_APP", hide_env = true)]
+    #[arg(value_delimiter = ',')]
+    pub apps: Vec<AppName>,
 
     /// Where the store lies.
     #[command(flatten)]

@@ -7,19 +7,23 @@ pub mod args;
 pub mod settings;
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::Arc;
 
 use clap::Parser;
 use common::net::{StopFlag, SystemNetwork};
 use tracing::level_filters::LevelFilter;
+use tracing::{info, warn};
 
-use self::args::{Cli, RunArgs, StoreArgs, Verb};
+use self::args::{Cli, HelperArgs, RunArgs, StoreArgs, Verb};
 use crate::config::Config;
-use crate::daemon;
 use crate::exit::{Complaint, Exit};
+use crate::helper::HelperError;
+use crate::keeper::Remote;
 use crate::status::StatusBoard;
 use crate::store::{Inventory, Store};
-use crate::{control, releases, status};
+use crate::{confine, control, daemon, helper, releases, status};
 
 /// Does what the command line says.
 pub fn run() -> Exit {
@@ -30,6 +34,7 @@ pub fn run() -> Exit {
     start_log(cli.verbose, cli.quiet);
     let done = match cli.verb {
         Verb::Run(args) => run_daemon(&args),
+        Verb::Helper(args) => run_helper(&args),
         Verb::Releases(args) => list(&args),
         Verb::Status(args) => show(&args),
     };
@@ -41,13 +46,57 @@ pub fn run() -> Exit {
 
 fn run_daemon(args: &RunArgs) -> Result<(), Complaint> {
     let config = settings::load(&args.place)?;
-    let options = settings::resolve(args, &config, machine_name)?;
-    let machine = |error| Complaint::new(Exit::Resources, format!("cannot start: {error}"));
-    let stop = StopFlag::new().map_err(machine)?;
+    let mut options = settings::resolve(args, &config, machine_name)?;
+    let remote = settings::helper_socket(args.helper.as_deref(), &config)
+        .map(|socket| part_from(&mut options, &socket))
+        .transpose()?;
+    let stop = StopFlag::new().map_err(cannot_start)?;
     let board = StatusBoard::default();
-    control::start(stop.clone(), board.clone()).map_err(machine)?;
-    daemon::run(&options, &SystemNetwork, &stop, &board)
-        .map_err(|error| Complaint::new(Exit::of_daemon(&error), error))
+    let (keeper, listener) = remote.unzip();
+    control::start(stop.clone(), control::show(board.clone(), listener)).map_err(cannot_start)?;
+    let done = match keeper {
+        Some(keeper) => daemon::run_with(&options, Arc::new(keeper), &SystemNetwork, &stop, &board),
+        None => daemon::run(&options, &SystemNetwork, &stop, &board),
+    };
+    done.map_err(|error| Complaint::new(Exit::of_daemon(&error), error))
+}
+
+/// Has the helper do what needs privileges, and gives up its own, before there is another thread.
+fn part_from(
+    options: &mut daemon::Options,
+    socket: &Path,
+) -> Result<(Remote, UnixListener), Complaint> {
+    let refused = |error| Complaint::new(Exit::Resources, error);
+    let remote = Remote::connect(socket).map_err(refused)?;
+    if let Some(app) = options.apps.iter().find(|app| !remote.apps().contains(&app.app)) {
+        let line = format!(
+            "the helper keeps no app {}: add [app.{}] to its configuration and restart it",
+            app.app, app.app
+        );
+        return Err(Complaint::new(Exit::Configuration, line));
+    }
+    options.store = remote.store().to_path_buf();
+    let listener = remote.listener().map_err(refused)?;
+    let confined = confine::enter(&remote.directories());
+    let lines = confined.map_err(|error| Complaint::new(Exit::Configuration, error))?;
+    info!("confined to its incoming directories; the helper at {} does the rest", socket.display());
+    lines.iter().for_each(|line| warn!("{line}"));
+    Ok((remote, listener.into()))
+}
+
+fn run_helper(args: &HelperArgs) -> Result<(), Complaint> {
+    let failed = |error: HelperError| Complaint::new(Exit::of_helper(&error), error);
+    if let Some(file) = settings::file(&args.place) {
+        helper::expect_roots_own(&file).map_err(failed)?;
+    }
+    let config = settings::load(&args.place)?;
+    let options = settings::resolve_helper(args, &config)?;
+    let stop = StopFlag::new().map_err(cannot_start)?;
+    helper::run(&options, &stop).map_err(failed)
+}
+
+fn cannot_start(error: io::Error) -> Complaint {
+    Complaint::new(Exit::Resources, format!("cannot start: {error}"))
 }
 
 fn list(args: &StoreArgs) -> Result<(), Complaint> {

@@ -8,15 +8,20 @@ use std::path::{Path, PathBuf};
 use common::id::{AppName, HostName};
 use common::net::parse_group;
 
-use super::args::{PlaceArgs, RunArgs};
+use super::args::{HelperArgs, PlaceArgs, RunArgs};
 use crate::config::{self, AppSettings, Config};
 use crate::daemon::Options;
 use crate::exit::{Complaint, Exit};
+use crate::helper;
 use crate::pipeline::Manners;
 use crate::store::{AppConfig, default_root, limits};
 
 /// Where the store lies unless somebody says otherwise.
 pub const DEFAULT_STORE: &str = "/var/lib/fanfare";
+/// Where the helper listens.
+pub const DEFAULT_SOCKET: &str = "/run/fanfare/helper.sock";
+/// Who asks it.
+pub const DEFAULT_USER: &str = "fanhost";
 /// The group of senders that say nothing else.
 pub const DEFAULT_GROUP: &str = "239.192.70.70:7070";
 
@@ -30,6 +35,34 @@ pub fn load(place: &PlaceArgs) -> Result<Config, Complaint> {
         None => Config::load_default(),
     };
     config.map_err(|error| Complaint::new(Exit::Configuration, error))
+}
+
+/// The configuration file that is read, if there is one.
+pub fn file(place: &PlaceArgs) -> Option<PathBuf> {
+    let default = || Some(PathBuf::from(config::DEFAULT_PATH)).filter(|path| path.exists());
+    place.config.clone().or_else(default)
+}
+
+/// Where the helper listens, if there is to be one.
+pub fn helper_socket(flag: Option<&Path>, config: &Config) -> Option<PathBuf> {
+    flag.map(Path::to_path_buf).or_else(|| config.helper.clone())
+}
+
+/// What the helper is to do.
+///
+/// # Errors
+/// What the command line or the file lacks, or what does not fit together.
+pub fn resolve_helper(args: &HelperArgs, config: &Config) -> Result<helper::Options, Complaint> {
+    let store = store(&args.place, config);
+    let user = args.user.as_ref().or(config.user.as_ref());
+    let tenant = helper::find_user(user.map_or(DEFAULT_USER, String::as_str));
+    Ok(helper::Options {
+        socket: helper_socket(args.helper.as_deref(), config)
+            .unwrap_or_else(|| DEFAULT_SOCKET.into()),
+        apps: apps(&args.apps, &args.place, config, &store)?,
+        store,
+        tenant: tenant.map_err(|line| Complaint::new(Exit::Configuration, line))?,
+    })
 }
 
 /// Where the store lies.
@@ -61,7 +94,7 @@ pub fn resolve(
     Ok(Options {
         interface: args.interface.clone().or_else(|| config.interface.clone()),
         group,
-        apps: apps(args, config, &store)?,
+        apps: apps(&args.apps, &args.place, config, &store)?,
         store,
         host: named.map_or_else(|| host_of_machine(&machine_name()), Ok)?,
         once: args.once,
@@ -88,7 +121,7 @@ fn check_insecure(args: &RunArgs, config: &Config) -> Result<(), Complaint> {
     let line = format!(
         "this version knows no keys yet, so no sender could be believed: give --insecure, or \
          insecure = true in {}, if any sender on this network may change what this host serves",
-        config_path(args).display()
+        config_path(&args.place).display()
     );
     Err(Complaint::new(Exit::Configuration, line))
 }
@@ -97,15 +130,15 @@ fn group(args: &RunArgs, config: &Config) -> Result<SocketAddr, Complaint> {
     match (&args.group, &config.group) {
         (Some(text), _) => parse_group(text).map_err(Complaint::usage),
         (None, Some(text)) => parse_group(text).map_err(|error| {
-            let path = config_path(args);
+            let path = config_path(&args.place);
             Complaint::new(Exit::Configuration, format!("{}: group: {error}", path.display()))
         }),
         (None, None) => Ok(parse_group(DEFAULT_GROUP).expect("the default group is one")),
     }
 }
 
-fn config_path(args: &RunArgs) -> &Path {
-    args.place.config.as_deref().unwrap_or_else(|| Path::new(config::DEFAULT_PATH))
+fn config_path(place: &PlaceArgs) -> &Path {
+    place.config.as_deref().unwrap_or_else(|| Path::new(config::DEFAULT_PATH))
 }
 
 fn check_source(source: Option<IpAddr>, group: SocketAddr) -> Result<(), Complaint> {
@@ -118,9 +151,14 @@ fn check_source(source: Option<IpAddr>, group: SocketAddr) -> Result<(), Complai
 }
 
 /// The apps that are named by flags, else those of the file; settings are the file's.
-fn apps(args: &RunArgs, config: &Config, store: &Path) -> Result<Vec<AppConfig>, Complaint> {
-    let named: BTreeSet<&AppName> = match args.apps.is_empty() {
-        false => args.apps.iter().collect(),
+fn apps(
+    flags: &[AppName],
+    place: &PlaceArgs,
+    config: &Config,
+    store: &Path,
+) -> Result<Vec<AppConfig>, Complaint> {
+    let named: BTreeSet<&AppName> = match flags.is_empty() {
+        false => flags.iter().collect(),
         true => config.app.keys().collect(),
     };
     if named.is_empty() {
@@ -128,7 +166,7 @@ fn apps(args: &RunArgs, config: &Config, store: &Path) -> Result<Vec<AppConfig>,
             Exit::Configuration,
             format!(
                 "no app to receive: give --app NAME, or an [app.NAME] table in {}",
-                config_path(args).display()
+                config_path(place).display()
             ),
         ));
     }

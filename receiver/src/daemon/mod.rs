@@ -140,7 +140,7 @@ struct Daemon<'a> {
     board: &'a StatusBoard,
 }
 
-/// Opens the store and takes part in sessions until `stop` is raised.
+/// Opens the store in this process and takes part in sessions until `stop` is raised.
 ///
 /// # Errors
 /// When the daemon cannot start, or loses its sockets.
@@ -150,12 +150,33 @@ pub fn run(
     stop: &StopFlag,
     board: &StatusBoard,
 ) -> Result<(), DaemonError> {
+    // What cannot work is said before the store is touched.
+    interface(options)?;
+    let store = Store::open(&options.store, options.apps.clone())?;
+    warn!("one process: what listens to the network also mounts and switches, and is not confined");
+    run_with(options, Arc::new(store), network, stop, board)
+}
+
+fn interface(options: &Options) -> Result<Interface, InterfaceError> {
+    match &options.interface {
+        Some(name) => find_interface(name),
+        None => default_interface(Family::of(options.group.ip())),
+    }
+}
+
+/// Takes part in sessions until `stop` is raised; what they change is `keeper`'s business.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with(
+    options: &Options,
+    keeper: Arc<dyn Keeper>,
+    network: &dyn Network,
+    stop: &StopFlag,
+    board: &StatusBoard,
+) -> Result<(), DaemonError> {
     let family = Family::of(options.group.ip());
-    let interface = match &options.interface {
-        Some(name) => find_interface(name)?,
-        None => default_interface(family)?,
-    };
-    let keeper: Arc<dyn Keeper> = Arc::new(Store::open(&options.store, options.apps.clone())?);
+    let interface = interface(options)?;
     let link = control_link(options);
     let control =
         network.join_group(options.group, &interface, &link).map_err(DaemonError::Network)?;

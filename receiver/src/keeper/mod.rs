@@ -1,10 +1,15 @@
 //! The seam between the sessions, which speak to the network, and what may change this host.
 //!
 //! A [`Keeper`] looks things up, opens the unfinished image, and has the privileged verbs done:
-//! finish, stage, activate, prune. [`Store`] does them itself, in one process with the sessions.
+//! stage, activate, prune. [`Store`] does them itself, in one process with the sessions;
+//! [`Remote`] asks the helper ([`crate::helper`]) for them, in [`message`]s through a [`socket`].
 //!
-//! Not here: how anything is done, and when. Invariant: whoever asks is not believed: a keeper
-//! checks whatever it is told against the release's id and the image's digest.
+//! Not here: how anything is done, and when. Invariant: whoever asks is not believed: what he says
+//! is checked against the release's id and the image's digest.
+
+pub mod message;
+pub mod remote;
+pub mod socket;
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +18,8 @@ use common::bundle::Preamble;
 use common::digest::Digest;
 use common::id::{AppName, ReleaseId};
 
-use crate::store::{Capabilities, Holdings, Offer, Partial, Store, StoreError, VerifiedImage};
+pub use self::remote::Remote;
+use crate::store::{Capabilities, Holdings, Offer, Partial, Store, StoreError};
 
 /// What sessions ask of the store. Every verb may be called from several threads, may be repeated,
 /// and may take as long as a disk does, except those two that say they do not.
@@ -42,33 +48,37 @@ pub trait Keeper: Send + Sync + fmt::Debug {
     /// As [`Store::check`].
     fn check(&self, app: &AppName, offer: &Offer) -> Result<(), StoreError>;
 
-    /// Hashes an image that is held from before; `None` when it is not there or no longer right.
-    ///
-    /// # Errors
-    /// As [`Store::verify_held`].
-    fn verify_held(
-        &self,
-        app: &AppName,
-        offer: &Offer,
-    ) -> Result<Option<VerifiedImage>, StoreError>;
-
     /// Begins to receive an image, or goes on where an earlier attempt ended.
     ///
     /// # Errors
     /// As [`Store::begin`].
     fn begin(&self, app: &AppName, preamble: Arc<Preamble>) -> Result<Partial, StoreError>;
 
-    /// Makes an image all of whose chunks are held durable, under its final name.
+    /// Makes a release of an image that is held from before, beside the active one. False when the
+    /// image is not there or no longer right: then it must be received. Calls `is_durable` once the
+    /// image was found to be right.
     ///
     /// # Errors
-    /// As [`Partial::finish`].
-    fn finish(&self, app: &AppName, partial: Partial) -> Result<VerifiedImage, StoreError>;
+    /// As [`Store::verify_held`] and [`Store::stage`].
+    fn stage_held(
+        &self,
+        app: &AppName,
+        offer: &Offer,
+        is_durable: &dyn Fn(),
+    ) -> Result<bool, StoreError>;
 
-    /// Makes a release of a verified image, beside the active one.
+    /// Makes an image all of whose chunks are held durable under its final name, calls
+    /// `is_durable`, and makes a release of it.
     ///
     /// # Errors
-    /// As [`Store::stage`].
-    fn stage(&self, app: &AppName, offer: &Offer, image: VerifiedImage) -> Result<(), StoreError>;
+    /// As [`Partial::finish`] and [`Store::stage`].
+    fn stage_received(
+        &self,
+        app: &AppName,
+        offer: &Offer,
+        partial: Partial,
+        is_durable: &dyn Fn(),
+    ) -> Result<(), StoreError>;
 
     /// Switches `current` to a staged release.
     ///
@@ -106,23 +116,30 @@ impl Keeper for Store {
         self.check(app, offer)
     }
 
-    fn verify_held(
-        &self,
-        app: &AppName,
-        offer: &Offer,
-    ) -> Result<Option<VerifiedImage>, StoreError> {
-        self.verify_held(app, offer)
-    }
-
     fn begin(&self, app: &AppName, preamble: Arc<Preamble>) -> Result<Partial, StoreError> {
         self.begin(app, preamble)
     }
 
-    fn finish(&self, _: &AppName, partial: Partial) -> Result<VerifiedImage, StoreError> {
-        partial.finish()
+    fn stage_held(
+        &self,
+        app: &AppName,
+        offer: &Offer,
+        is_durable: &dyn Fn(),
+    ) -> Result<bool, StoreError> {
+        let Some(image) = self.verify_held(app, offer)? else { return Ok(false) };
+        is_durable();
+        self.stage(app, offer, image).map(|_| true)
     }
 
-    fn stage(&self, app: &AppName, offer: &Offer, image: VerifiedImage) -> Result<(), StoreError> {
+    fn stage_received(
+        &self,
+        app: &AppName,
+        offer: &Offer,
+        partial: Partial,
+        is_durable: &dyn Fn(),
+    ) -> Result<(), StoreError> {
+        let image = partial.finish()?;
+        is_durable();
         self.stage(app, offer, image).map(drop)
     }
 

@@ -19,7 +19,7 @@ use super::work::finish_if_complete;
 use super::{Work, runs};
 use crate::keeper::Keeper;
 use crate::session::StoreEvent;
-use crate::store::{Holdings, Offer, Partial, StoreError, VerifiedImage};
+use crate::store::{Holdings, Offer, Partial, StoreError};
 
 /// An image that another session has open is waited for: a superseded session lets go of it as soon
 /// as its workers are through.
@@ -104,11 +104,12 @@ fn prepare(
     let offer = Offer::of(&preamble);
     keeper.check(&work.app, &offer).map_err(|error| failure(&error))?;
     if holds_image {
-        let held = keeper.verify_held(&work.app, &offer).map_err(|error| failure(&error))?;
-        match held {
-            Some(image) => return stage(keeper, work, &offer, image),
-            None => work.tell(StoreEvent::ImageSpoiled),
+        let told = || work.tell(StoreEvent::ImageDurable);
+        if keeper.stage_held(&work.app, &offer, &told).map_err(|error| failure(&error))? {
+            work.tell(StoreEvent::Staged);
+            return Ok(());
         }
+        work.tell(StoreEvent::ImageSpoiled);
     }
     let partial = begin(keeper, work, &preamble)?;
     let held = partial.held();
@@ -170,20 +171,10 @@ fn take_partial(work: &Work) -> Option<Partial> {
 fn finish(keeper: &dyn Keeper, work: &Work) -> Result<(), Failure> {
     let Some(partial) = take_partial(work) else { return Ok(()) };
     let preamble = work.prepared.get().expect("a partial image has a plan");
-    let image = keeper.finish(&work.app, partial).map_err(|error| failure(&error))?;
-    stage(keeper, work, &Offer::of(preamble), image)
-}
-
-/// The image is durable and verified: the release is made of it.
-fn stage(
-    keeper: &dyn Keeper,
-    work: &Work,
-    offer: &Offer,
-    image: VerifiedImage,
-) -> Result<(), Failure> {
-    work.tell(StoreEvent::ImageDurable);
+    let told = || work.tell(StoreEvent::ImageDurable);
+    let staged = keeper.stage_received(&work.app, &Offer::of(preamble), partial, &told);
+    staged.map_err(|error| failure(&error))?;
     // PROTOCOL 5.3: told only when the release is in place and durable.
-    keeper.stage(&work.app, offer, image).map_err(|error| failure(&error))?;
     work.tell(StoreEvent::Staged);
     Ok(())
 }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 pub use print::{to_json, to_table};
-pub use socket::{SOCKET, ask, serve};
+pub use socket::{SOCKET, ask, bind, serve};
 
 /// Sessions shown after their end.
 const ENDED_MAX: usize = 8;

@@ -47,23 +47,42 @@ impl Place {
     }
 }
 
-/// Answers everybody who connects, from the daemon's start until this is dropped.
-pub async fn serve(board: StatusBoard) {
+/// Answers everybody who connects, from the daemon's start until this is dropped; at `listener`, or
+/// without one at a socket that is made in the store.
+pub async fn serve(board: StatusBoard, listener: Option<std::os::unix::net::UnixListener>) {
     let store = board.opened().await.store;
-    if let Err(error) = serve_in(&store, &board).await {
+    let listener = listener.map_or_else(|| bind(&store), Ok);
+    let served = match listener {
+        Ok(listener) => serve_at(listener, &board).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = served {
         warn!("fanhost status will not work: {}: {error}", store.join(SOCKET).display());
     }
 }
 
-async fn serve_in(store: &Path, board: &StatusBoard) -> io::Result<()> {
+/// Makes the socket in the store, in the place of a former daemon's.
+///
+/// # Errors
+/// When the store cannot be written to.
+pub fn bind(store: &Path) -> io::Result<std::os::unix::net::UnixListener> {
     let place = Place::of(store)?;
     // The store's lock is held, so what lies there is a former daemon's.
     match fs::remove_file(&place.path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let listener = UnixListener::bind(&place.path)?;
+    let listener = std::os::unix::net::UnixListener::bind(&place.path)?;
     fs::set_permissions(&place.path, fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+async fn serve_at(
+    listener: std::os::unix::net::UnixListener,
+    board: &StatusBoard,
+) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = UnixListener::from_std(listener)?;
     loop {
         let (mut stream, _) = listener.accept().await?;
         let Some(snapshot) = board.snapshot() else { continue };
@@ -113,7 +132,7 @@ mod tests {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let store = store.to_owned();
         runtime.block_on(async {
-            let server = tokio::spawn(serve(board));
+            let server = tokio::spawn(serve(board, None));
             let mut answer = None;
             for _ in 0..200 {
                 let store = store.clone();

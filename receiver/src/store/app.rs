@@ -17,7 +17,7 @@ use common::wire::Fault;
 use super::error::StoreError;
 use super::layout::Layout;
 use super::state::AppState;
-use super::step::Step;
+use super::step::{Owner, Step};
 use super::world::{With, World};
 
 /// What the administrator decides about an app.
@@ -52,6 +52,8 @@ pub(super) struct App {
     pub(super) config: AppConfig,
     pub(super) layout: Layout,
     pub(super) world: Arc<dyn World>,
+    /// Who receives its images, if it is another user.
+    pub(super) tenant: Option<Owner>,
     state: Mutex<AppState>,
 }
 
@@ -61,10 +63,11 @@ impl App {
         store: &Path,
         config: AppConfig,
         world: Arc<dyn World>,
+        tenant: Option<Owner>,
     ) -> Result<Self, StoreError> {
         let layout = Layout::new(store, &config.app, &config.root);
         let state = read_state(&layout)?.unwrap_or_else(|| AppState::new(config.root.clone()));
-        Ok(Self { config, layout, world, state: Mutex::new(state) })
+        Ok(Self { config, layout, world, tenant, state: Mutex::new(state) })
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, AppState> {

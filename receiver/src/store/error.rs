@@ -26,7 +26,7 @@ impl StoreError {
     }
 
     /// Somebody else has what is needed.
-    pub(super) fn busy(line: String) -> Self {
+    pub(crate) fn busy(line: String) -> Self {
         Self { fault: Fault::Internal, line, is_busy: true }
     }
 

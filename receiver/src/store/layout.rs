@@ -3,6 +3,7 @@
 //! ```text
 //! <store>/@lock                              one daemon per store
 //! <store>/<app>/incoming/<image>.part        unfinished image; .journal: its verified ranges
+//! <store>/<app>/checking/<image>.part        received by another user, out of his reach now
 //! <store>/<app>/images/<image>.<kind>        verified image, 0400 (raw: 0444)
 //! <store>/<app>/manifests/<id>.json          manifest of a staged release; .minisig: signatures
 //! <store>/<app>/state.json                   accepted sequences, current, previous
@@ -57,6 +58,11 @@ impl Layout {
 
     pub(super) fn journal(&self, image: &Digest) -> PathBuf {
         self.incoming().join(format!("{image}.journal"))
+    }
+
+    /// Where an image is compared with its digest that another user has received.
+    pub(super) fn checking(&self) -> PathBuf {
+        self.directory.join("checking")
     }
 
     pub(super) fn images(&self) -> PathBuf {

@@ -12,8 +12,10 @@
 //!
 //! A store serves one process; its methods may be called from several threads.
 
+mod adopt;
 mod app;
 mod error;
+mod incoming;
 mod journal;
 mod layout;
 pub mod limits;
@@ -36,6 +38,8 @@ mod world;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use self::tests::fixture;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -52,6 +56,7 @@ use common::wire::Fault;
 use self::app::App;
 pub use self::app::AppConfig;
 pub use self::error::{StepError, StoreError};
+pub use self::incoming::Incoming;
 use self::limits::SPARE_BYTES;
 pub use self::list::{Inventory, ReleaseFacts, SpareImage};
 pub use self::mount::Mounted;
@@ -62,7 +67,7 @@ pub use self::probe::Capabilities;
 pub use self::record::{Pin, Record, Verdict};
 pub use self::stage::Staged;
 use self::state::Health;
-pub use self::step::{Bounds, Step};
+pub use self::step::{Bounds, Owner, Step};
 use self::switch::Way;
 pub use self::unpack::{Refusal, Unpacked};
 pub use self::world::{SystemWorld, With, World};
@@ -71,7 +76,8 @@ pub use self::world::{SystemWorld, With, World};
 const PROBE: &str = "@probe";
 
 /// What a host holds of a release that is offered to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Holdings {
     /// The release is staged.
     pub release: bool,
@@ -89,6 +95,7 @@ pub struct Holdings {
 #[derive(Debug)]
 pub struct Store {
     world: Arc<dyn World>,
+    root: PathBuf,
     apps: BTreeMap<AppName, App>,
     capabilities: Capabilities,
     complaints: Mutex<Vec<String>>,
@@ -115,8 +122,23 @@ impl Store {
         root: &Path,
         apps: Vec<AppConfig>,
     ) -> Result<Self, StoreError> {
+        Self::open_for(world, root, apps, None)
+    }
+
+    /// Opens a store whose images are received by `tenant`, another user, who is not believed:
+    /// [`Store::adopt`] takes what he has received.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_for(
+        world: Arc<dyn World>,
+        root: &Path,
+        apps: Vec<AppConfig>,
+        tenant: Option<Owner>,
+    ) -> Result<Self, StoreError> {
         let is_inside = |app: &AppConfig| app.root.starts_with(root);
-        let mode = if apps.iter().any(is_inside) { 0o711 } else { 0o700 };
+        let is_passed = tenant.is_some() || apps.iter().any(is_inside);
+        let mode = if is_passed { 0o711 } else { 0o700 };
         let make = Step::MakeDirectory { path: root.to_path_buf(), mode };
         world.apply(&make, With::Nothing).map_err(|error| StoreError::of_step(&make, error))?;
         // Mount tables and loop devices name things by their real path.
@@ -128,12 +150,22 @@ impl Store {
         let mut by_name = BTreeMap::new();
         for config in apps {
             let is_inside = is_inside(&config);
-            let app = App::load(&real, config, Arc::clone(&world))?;
+            let app = App::load(&real, config, Arc::clone(&world), tenant)?;
             complaints.extend(app.reconcile(is_inside)?);
             by_name.insert(app.config.app.clone(), app);
         }
         let complaints = Mutex::new(complaints);
-        Ok(Self { world, apps: by_name, capabilities, complaints, _lock: lock })
+        Ok(Self { world, root: real, apps: by_name, capabilities, complaints, _lock: lock })
+    }
+
+    /// Where it lies.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The apps that it keeps.
+    pub fn apps(&self) -> Vec<AppName> {
+        self.apps.keys().cloned().collect()
     }
 
     /// What this host can stage, and why not the rest.
@@ -224,7 +256,20 @@ impl Store {
     /// # Errors
     /// When the disk refuses, or the image is being received already.
     pub fn begin(&self, app: &AppName, preamble: Arc<Preamble>) -> Result<Partial, StoreError> {
-        Partial::begin(Arc::clone(&self.world), self.app(app)?.layout.clone(), preamble)
+        Partial::begin(Arc::clone(&self.world), self.app(app)?.layout.clone(), preamble, true)
+    }
+
+    /// Takes the image that the store's tenant has received: out of his reach, then compared with
+    /// its digest, then under its final name.
+    ///
+    /// # Errors
+    /// When it is not there, is not what the manifest says, is still open for writing, or the disk
+    /// refuses.
+    ///
+    /// # Panics
+    /// When the store has no tenant.
+    pub fn adopt(&self, app: &AppName, offer: &Offer) -> Result<VerifiedImage, StoreError> {
+        self.app(app)?.adopt(&offer.manifest.image)
     }
 
     /// Makes a release of a verified image, beside the active one. Does nothing when it is staged.

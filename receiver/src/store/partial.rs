@@ -12,7 +12,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
@@ -21,7 +21,7 @@ use common::bundle::{Chunk, ChunkTable, Frame, FrameKind, Manifest, Preamble};
 use common::digest::Digest;
 use common::id::{ChunkIndex, FrameIndex, ImageKind};
 use common::wire::Fault;
-use rustix::fs::{FlockOperation, SeekFrom};
+use rustix::fs::{FlockOperation, OFlags, SeekFrom};
 use rustix::io::Errno;
 
 use super::error::{StepError, StoreError};
@@ -69,11 +69,12 @@ struct Held {
 
 impl Partial {
     /// Opens or creates the unfinished image of `preamble`, hashes again what an earlier attempt
-    /// claims, allocates the rest, and for a tar starts unpacking what is there.
+    /// claims, allocates the rest, and where it `unpacks` a tar starts with what is there.
     pub(super) fn begin(
         world: Arc<dyn World>,
         layout: Layout,
         preamble: Arc<Preamble>,
+        unpacks: bool,
     ) -> Result<Self, StoreError> {
         let image = &preamble.manifest.image;
         let (part, path) = (layout.part(&image.digest), layout.journal(&image.digest));
@@ -113,7 +114,9 @@ impl Partial {
             preamble,
         };
         partial.prefix.advance(partial.lock().verified_bytes(&partial.preamble.chunks));
-        partial.start_unpacker()?;
+        if unpacks && partial.preamble.manifest.image.kind == ImageKind::Tar {
+            partial.start_unpacker()?;
+        }
         Ok(partial)
     }
 
@@ -170,11 +173,7 @@ impl Partial {
     /// When chunks are missing, the disk refuses, or the archive holds something that is never
     /// unpacked.
     pub fn finish(mut self) -> Result<VerifiedImage, StoreError> {
-        if !self.is_complete() {
-            let missing = self.lock().missing;
-            let line = format!("the image was finished with {missing} chunks missing");
-            return Err(StoreError::new(Fault::Internal, line));
-        }
+        self.expect_complete()?;
         let path = self.settle()?;
         let tree = self.join_unpacker(&path)?;
         let image = &self.preamble.manifest.image;
@@ -183,17 +182,38 @@ impl Partial {
         Ok(VerifiedImage { digest: image.digest, kind: image.kind, path, tree })
     }
 
+    /// Makes the image durable and lets go of it, for [`Store::adopt`](super::Store::adopt).
+    ///
+    /// # Errors
+    /// When chunks are missing, or the disk refuses.
+    pub fn hand_over(self) -> Result<(), StoreError> {
+        self.expect_complete()?;
+        self.make_durable()
+    }
+
+    fn expect_complete(&self) -> Result<(), StoreError> {
+        match self.lock().missing {
+            0 => Ok(()),
+            missing => {
+                let line = format!("the image was finished with {missing} chunks missing");
+                Err(StoreError::new(Fault::Internal, line))
+            }
+        }
+    }
+
+    fn make_durable(&self) -> Result<(), StoreError> {
+        let sync = Step::Sync { path: self.layout.part(&self.preamble.manifest.image.digest) };
+        // After a failure it is not tried again: the kernel would say that all is well.
+        self.apply(&sync, With::File(&self.file)).inspect_err(|_| self.discard())
+    }
+
     /// The image under its final name.
     fn settle(&self) -> Result<PathBuf, StoreError> {
         let image = &self.preamble.manifest.image;
         let part = self.layout.part(&image.digest);
         let path = self.layout.image(&image.digest, image.kind);
         self.apply(&Step::SetMode { path: part.clone(), mode: 0o400 }, With::Nothing)?;
-        let sync = Step::Sync { path: part.clone() };
-        if let Err(error) = self.apply(&sync, With::File(&self.file)) {
-            self.discard();
-            return Err(error);
-        }
+        self.make_durable()?;
         self.apply(&Step::Rename { from: part, to: path.clone() }, With::Nothing)?;
         self.apply(&Step::Sync { path: self.layout.images() }, With::Nothing)?;
         let journal = self.layout.journal(&image.digest);
@@ -209,9 +229,6 @@ impl Partial {
 
     fn start_unpacker(&mut self) -> Result<(), StoreError> {
         let image = &self.preamble.manifest.image;
-        if image.kind != ImageKind::Tar {
-            return Ok(());
-        }
         let tree = self.layout.tree(&self.preamble.release());
         self.apply(&Step::RemoveTree { path: tree.clone() }, With::Nothing)?;
         let step = unpack_step(&self.preamble.manifest, self.layout.part(&image.digest), tree);
@@ -379,7 +396,9 @@ fn open_journal(
 
 /// Opens an unfinished image that nobody else in any process is receiving.
 pub(super) fn open_alone(part: &Path) -> Result<File, StoreError> {
-    let file = OpenOptions::new().read(true).write(true).open(part);
+    // Where another user may make names, one could be a link or a pipe.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(part);
     let file = file.map_err(|error| StoreError::of_read(part.display(), &error))?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),

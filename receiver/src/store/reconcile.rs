@@ -30,6 +30,7 @@ impl App {
     /// `is_inside`: services look for the app's root below the store.
     pub(super) fn reconcile(&self, is_inside: bool) -> Result<Vec<String>, StoreError> {
         self.make_directories(is_inside)?;
+        self.return_unadopted()?;
         self.remove_half()?;
         let (all, damaged) = self.all_known()?;
         let mut lines: Vec<_> = damaged.iter().map(StoreError::to_string).collect();
@@ -45,7 +46,8 @@ impl App {
 
     fn make_directories(&self, is_inside: bool) -> Result<(), StoreError> {
         // Where services look below the store, they must be able to pass through it, not list it.
-        let mode = if is_inside { 0o711 } else { 0o700 };
+        // The same for a user who receives images there.
+        let mode = if is_inside || self.tenant.is_some() { 0o711 } else { 0o700 };
         self.apply(Step::MakeDirectory { path: self.layout.directory().to_path_buf(), mode })?;
         let private = [self.layout.incoming(), self.layout.images(), self.layout.manifests()];
         let public = [self.layout.root().to_path_buf(), self.layout.releases()];
@@ -55,7 +57,7 @@ impl App {
         for path in private.into_iter().chain([self.layout.unpacking()]) {
             self.apply(Step::MakeDirectory { path, mode: 0o700 })?;
         }
-        Ok(())
+        self.assign_incoming()
     }
 
     /// A directory made by somebody else, through which services cannot reach the app's root.

@@ -34,7 +34,7 @@ pub struct Staged {
 }
 
 /// Digest of an open file, read from its start.
-fn digest_of(file: &File) -> io::Result<Digest> {
+pub(super) fn digest_of(file: &File) -> io::Result<Digest> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(file)?;
     Ok(hasher.finalize().into())

@@ -21,6 +21,15 @@ pub struct Bounds {
     pub depth: u32,
 }
 
+/// Whose something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    /// The user's number.
+    pub user: u32,
+    /// The group's.
+    pub group: u32,
+}
+
 /// One effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -88,6 +97,15 @@ pub enum Step {
     SetMode {
         /// Which.
         path: PathBuf,
+        /// Permission bits.
+        mode: u32,
+    },
+    /// Give a file or a directory to another user, with these permission bits.
+    Give {
+        /// Which.
+        path: PathBuf,
+        /// To whom.
+        owner: Owner,
         /// Permission bits.
         mode: u32,
     },
@@ -179,6 +197,9 @@ impl fmt::Display for Step {
                 write!(f, "make {} durable", path.display())
             }
             Self::SetMode { path, mode } => write!(f, "set mode {mode:04o} of {}", path.display()),
+            Self::Give { path, owner, .. } => {
+                write!(f, "give {} to user {}", path.display(), owner.user)
+            }
             Self::Rename { from, to } | Self::Switch { from, current: to } => {
                 write!(f, "rename {} to {}", from.display(), to.display())
             }

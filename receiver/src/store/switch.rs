@@ -175,7 +175,7 @@ impl App {
         let mut parts: Vec<_> = list(&self.layout.incoming())?
             .into_iter()
             .filter(|path| path.extension().is_some_and(|extension| extension == "part"))
-            .filter_map(|path| Some((path.metadata().ok()?.modified().ok()?, path)))
+            .filter_map(|path| Some((path.symlink_metadata().ok()?.modified().ok()?, path)))
             .collect();
         parts.sort();
         parts.pop();

@@ -1,8 +1,8 @@
-//! The few system calls that rustix has no safe wrapper for: loop devices and early writeback.
+//! The few system calls that rustix has no safe wrapper for: loop devices, early writeback, leases.
 //!
 //! Not here: any decision. Every function does one call and returns the kernel's answer.
 
-#![expect(unsafe_code, reason = "ioctl and sync_file_range have no safe wrapper in rustix")]
+#![expect(unsafe_code, reason = "ioctl, leases and sync_file_range have no safe wrapper in rustix")]
 
 use std::fs::File;
 use std::io;
@@ -85,6 +85,20 @@ pub(super) fn clear_loop(device: &File) -> io::Result<()> {
     // SAFETY: the request takes no argument and writes no memory of ours.
     checked(unsafe { libc::ioctl(device.as_raw_fd(), LOOP_CLR_FD) })?;
     Ok(())
+}
+
+/// Whether nobody has `file`, which is open for reading only, open for writing or mapped writable.
+/// The kernel grants a read lease only then.
+pub(super) fn nobody_writes(file: &File) -> io::Result<bool> {
+    let lease = |kind: libc::c_int| {
+        // SAFETY: plain numbers and an open descriptor.
+        checked(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, kind) })
+    };
+    match lease(libc::F_RDLCK) {
+        Ok(_) => lease(libc::F_UNLCK).map(|_| true),
+        Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Ask the kernel to start writing `bytes` at `offset` out; waits for nothing, promises nothing.

@@ -22,7 +22,7 @@ use super::error::StepError;
 use super::limits::WRITEBACK_BYTES;
 use super::mount::{self, Mounted};
 use super::prefix::{Follower, Prefix};
-use super::step::Step;
+use super::step::{Owner, Step};
 use super::{sys, unpack};
 
 /// What a step is given beside its names.
@@ -88,6 +88,7 @@ impl World for SystemWorld {
             (Step::SetMode { path, mode }, _) => {
                 fs::set_permissions(path, Permissions::from_mode(*mode))?;
             }
+            (Step::Give { owner, mode, .. }, With::File(file)) => give(file, *owner, *mode)?,
             (Step::Rename { from, to } | Step::Switch { from, current: to }, _) => {
                 fs::rename(from, to)?;
             }
@@ -106,7 +107,8 @@ impl World for SystemWorld {
             (Step::Remove { path }, _) => unless_absent(remove(path))?,
             (Step::RemoveTree { path }, _) => unless_absent(remove_tree(path))?,
             (Step::Detach { device }, _) => sys::clear_loop(&File::open(device)?)?,
-            (Step::Write { .. } | Step::Claim { .. } | Step::Unpack { .. }, _) => {
+            (Step::Write { .. } | Step::Claim { .. }, _)
+            | (Step::Give { .. } | Step::Unpack { .. }, _) => {
                 unreachable!("the store gives these steps their file, bytes or prefix")
             }
         }
@@ -186,6 +188,12 @@ fn open_journal(path: &Path, header: &[u8], bytes: u64) -> io::Result<()> {
     let mut file = options.write(true).create(true).truncate(false).mode(0o600).open(path)?;
     file.set_len(bytes)?;
     if bytes == 0 { file.write_all(header) } else { Ok(()) }
+}
+
+/// First the owner: whom it belonged to could change its mode back.
+fn give(file: &File, owner: Owner, mode: u32) -> io::Result<()> {
+    std::os::unix::fs::fchown(file, Some(owner.user), Some(owner.group))?;
+    file.set_permissions(Permissions::from_mode(mode))
 }
 
 fn save(path: &Path, content: &[u8]) -> io::Result<()> {

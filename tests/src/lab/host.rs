@@ -14,6 +14,9 @@ use crate::product;
 /// How long a daemon may take until it listens, and until it has ended cleanly.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Who a process on the network is that has a helper; nobody is.
+pub const RECEIVER: u32 = 64_321;
+
 /// How `fanhost run` is called.
 #[derive(Debug, Clone, Default)]
 pub struct HostOptions {
@@ -21,6 +24,7 @@ pub struct HostOptions {
     host: Option<String>,
     config: Option<String>,
     extra: Vec<String>,
+    has_helper: bool,
 }
 
 /// A receiving host.
@@ -30,6 +34,7 @@ pub struct Host {
     directory: PathBuf,
     logs: PathBuf,
     daemon: Option<Running>,
+    helper: Option<Running>,
 }
 
 /// A store whose disk answers no write until this is dropped.
@@ -60,6 +65,12 @@ impl HostOptions {
         Self { config: Some(text.to_owned()), ..Self::default() }
     }
 
+    /// Leaves what needs privileges to a helper, which is started by [`Host::start_helper`].
+    pub fn with_helper(mut self) -> Self {
+        self.has_helper = true;
+        self
+    }
+
     /// With one more argument on its command line.
     pub fn arg(mut self, argument: &str) -> Self {
         self.extra.push(argument.to_owned());
@@ -71,7 +82,7 @@ impl Host {
     pub(super) fn new(node: Node, family: Family, lab: &Path) -> Self {
         let directory = lab.join(node.name());
         fs::create_dir_all(directory.join("store")).expect("the lab's directory is ours");
-        Self { node, family, directory, logs: lab.join("logs"), daemon: None }
+        Self { node, family, directory, logs: lab.join("logs"), daemon: None, helper: None }
     }
 
     /// The machine.
@@ -151,6 +162,28 @@ impl Host {
         self.wait_ready();
     }
 
+    /// Starts the helper for `apps` and waits until it answers.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn start_helper(&mut self, apps: &[&str]) {
+        let mut command = self.node.command(product::fanhost());
+        command.args(["helper", "--user", &RECEIVER.to_string(), "--app", &apps.join(",")]);
+        command.arg("--helper").arg(self.helper_socket()).arg("--store").arg(self.store());
+        let name = format!("{}-helper", self.name());
+        let mut helper = Running::start(&name, &mut command, &self.logs);
+        helper.wait_for_stderr("helps user", PATIENCE);
+        self.helper = Some(helper);
+    }
+
+    /// The helper.
+    ///
+    /// # Panics
+    /// When none was started.
+    pub fn helper(&mut self) -> &mut Running {
+        self.helper.as_mut().expect("a helper was started")
+    }
+
     /// Starts the daemon.
     pub fn spawn(&mut self, options: &HostOptions) {
         let daemon = self.launch(options);
@@ -214,14 +247,28 @@ impl Host {
 
     pub(super) fn drop_daemon(&mut self) {
         self.daemon = None;
+        self.helper = None;
+    }
+
+    fn helper_socket(&self) -> PathBuf {
+        self.directory.join("helper.sock")
     }
 
     fn launch(&self, options: &HostOptions) -> Running {
-        let mut command = self.node.command(product::fanhost());
+        let mut command = match options.has_helper {
+            true => self.node.command("setpriv"),
+            false => self.node.command(product::fanhost()),
+        };
+        if options.has_helper {
+            let user = RECEIVER.to_string();
+            command.args(["--reuid", &user, "--regid", &user, "--clear-groups"]);
+            command.arg(product::fanhost());
+        }
         command.args(["run", "--insecure", "--interface", INTERFACE]);
         command.arg("--host").arg(options.host.as_deref().unwrap_or_else(|| self.name()));
         match &options.config {
             Some(text) => command.arg("--config").arg(self.write_config(text)),
+            None if options.has_helper => command.arg("--helper").arg(self.helper_socket()),
             None => command.arg("--store").arg(self.store()),
         };
         if self.family == Family::V6 {

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub use self::bridge::{Bridge, Snooping};
-pub use self::host::{FrozenStore, Host, HostOptions};
+pub use self::host::{FrozenStore, Host, HostOptions, RECEIVER};
 pub use self::link::{Loss, LossCount};
 pub use self::node::{INTERFACE, Node};
 pub use self::release::Release;

@@ -14,9 +14,12 @@ use common::id::{AppName, ChunkIndex, FrameIndex, ImageKind, ReleaseId};
 
 use crate::store::unpack::archive::{Entry, archive};
 use crate::store::{
-    AppConfig, Inventory, Offer, Partial, ReleaseFacts, Staged, Store, StoreError, VerifiedImage,
-    World,
+    AppConfig, Incoming, Inventory, Offer, Owner, Partial, ReleaseFacts, Staged, Store, StoreError,
+    SystemWorld, VerifiedImage, World,
 };
+
+/// Who receives where a test has a store for somebody else; nobody is.
+pub(crate) const TENANT: Owner = Owner { user: 64_321, group: 64_321 };
 
 /// Length of a chunk here.
 pub(in crate::store) const CHUNK_BYTES: usize = 16 << 10;
@@ -104,7 +107,7 @@ pub(in crate::store) fn image(kind: ImageKind, sequence: u64, directory: &Path) 
 }
 
 /// Whether this test runs as root; without it, it is skipped with a line, or fails in CI.
-pub(in crate::store) fn is_root(test: &str) -> bool {
+pub(crate) fn is_root(test: &str) -> bool {
     if rustix::process::geteuid().is_root() {
         return true;
     }
@@ -125,7 +128,7 @@ pub(in crate::store) struct Release {
     pub(in crate::store) image: Vec<u8>,
 }
 
-pub(in crate::store) fn shop() -> AppName {
+pub(crate) fn shop() -> AppName {
     "shop".parse().unwrap()
 }
 
@@ -248,6 +251,19 @@ impl Release {
         partial.finish()
     }
 
+    /// Receives as the tenant does.
+    pub(in crate::store) fn receive_for(&self, incoming: &Incoming) -> Result<(), StoreError> {
+        let partial = patiently(|| incoming.begin(&shop(), Arc::clone(&self.preamble)))?;
+        self.fill(&partial)?;
+        partial.hand_over()?;
+        // He is another user, which this process is not.
+        for entry in std::fs::read_dir(&incoming.directories()[0]).unwrap() {
+            let path = entry.unwrap().path();
+            std::os::unix::fs::lchown(path, Some(TENANT.user), Some(TENANT.group)).unwrap();
+        }
+        Ok(())
+    }
+
     /// Receives, stages, activates and prunes.
     pub(in crate::store) fn install(&self, store: &Store) -> Result<(), StoreError> {
         let image = self.receive(store)?;
@@ -332,17 +348,17 @@ pub(in crate::store) fn begin(store: &Store, preamble: &Arc<Preamble>) -> Partia
 
 /// A store below a directory, with the shop's root beside it.
 #[derive(Debug)]
-pub(in crate::store) struct Place {
-    pub(in crate::store) store: PathBuf,
-    pub(in crate::store) root: PathBuf,
+pub(crate) struct Place {
+    pub(crate) store: PathBuf,
+    pub(crate) root: PathBuf,
 }
 
 impl Place {
-    pub(in crate::store) fn new(directory: &Path) -> Self {
+    pub(crate) fn new(directory: &Path) -> Self {
         Self { store: directory.join("store"), root: directory.join("srv") }
     }
 
-    pub(in crate::store) fn config(&self) -> AppConfig {
+    pub(crate) fn config(&self) -> AppConfig {
         AppConfig { app: shop(), root: self.root.clone(), keep: 3, keep_image: false }
     }
 
@@ -356,6 +372,19 @@ impl Place {
 
     pub(in crate::store) fn open_in(&self, world: Arc<dyn World>) -> Result<Store, StoreError> {
         Store::open_in(world, &self.store, vec![self.config()])
+    }
+
+    /// The store of a helper: [`TENANT`] receives.
+    pub(in crate::store) fn open_for_tenant(
+        &self,
+        world: Arc<dyn World>,
+    ) -> Result<Store, StoreError> {
+        Store::open_for(world, &self.store, vec![self.config()], Some(TENANT))
+    }
+
+    /// What the tenant receives into.
+    pub(in crate::store) fn incoming(&self) -> Incoming {
+        Incoming::new(Arc::new(SystemWorld), &self.store, &[shop()])
     }
 
     /// What `fanhost releases` finds, told that the shop's root is beside the store.

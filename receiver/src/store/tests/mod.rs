@@ -1,7 +1,8 @@
 //! The store as a whole.
 
-pub(super) mod fixture;
+pub(crate) mod fixture;
 
+mod adopt;
 mod disk;
 mod install;
 mod mounts;

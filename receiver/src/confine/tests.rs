@@ -1,0 +1,118 @@
+//! What a confined thread tries, and is refused.
+
+#![expect(clippy::disallowed_methods, reason = "tests touch files")]
+#![expect(unsafe_code, reason = "what is tried are bare system calls")]
+
+use std::fs::{self, Permissions};
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::process::Command;
+
+use rustix::mount::MountFlags;
+use rustix::process::{Gid, Signal, Uid};
+
+use super::{ConfineError, enter};
+use crate::store::fixture::is_root;
+
+/// A user that nobody is.
+const USER: u32 = 64_321;
+
+/// Does `attempt` in a thread that is confined to `incoming` as a process of its own would be.
+fn confined<T: Send>(incoming: &Path, attempt: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let (user, group) = (Uid::from_raw(USER), Gid::from_raw(USER));
+            rustix::thread::set_thread_groups(&[]).unwrap();
+            rustix::thread::set_thread_res_gid(group, group, group).unwrap();
+            rustix::thread::set_thread_res_uid(user, user, user).unwrap();
+            let missing = enter(&[incoming.to_path_buf()]).unwrap();
+            missing.iter().for_each(|line| eprintln!("{line}"));
+            attempt()
+        });
+        thread.join().unwrap()
+    })
+}
+
+fn is_denied<T>(result: io::Result<T>) -> bool {
+    result.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
+}
+
+fn ptrace(process: i32) -> io::Result<()> {
+    let none = std::ptr::null_mut::<libc::c_void>();
+    // SAFETY: attaching reads and writes no memory of ours.
+    match unsafe { libc::ptrace(libc::PTRACE_ATTACH, process, none, none) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[test]
+fn a_confined_process_writes_what_it_receives_and_is_refused_the_rest() {
+    if !is_root("a_confined_process_writes_what_it_receives") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    for name in ["incoming", "open"] {
+        fs::create_dir(path(name)).unwrap();
+        chown(path(name), Some(USER), Some(USER)).unwrap();
+    }
+    // What everybody may read, and what only root may: the helper's configuration and keys.
+    fs::write(path("fanhost.toml"), "insecure = true").unwrap();
+    fs::write(path("key"), "secret").unwrap();
+    fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(path("key"), Permissions::from_mode(0o600)).unwrap();
+    let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = server.local_addr().unwrap().port();
+    let mut victim = Command::new("sleep").arg("60").spawn().unwrap();
+    let process = victim.id();
+
+    confined(&path("incoming"), || {
+        let part = path("incoming").join("x.part");
+        fs::write(&part, "received").unwrap();
+        assert_eq!(fs::read_to_string(&part).unwrap(), "received");
+        fs::remove_file(&part).unwrap();
+        UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+
+        assert!(is_denied(fs::write(path("open/x"), "")), "writes where its mode allows");
+        assert!(is_denied(fs::write("/tmp/fanfare-confined", "")), "writes to /tmp");
+        assert!(is_denied(fs::create_dir(path("incoming/d"))), "makes directories");
+        assert!(is_denied(fs::rename(path("incoming"), path("open/y"))), "renames its directory");
+        let link = std::os::unix::fs::symlink("/etc", path("incoming/link"));
+        assert!(is_denied(link), "makes links");
+        assert!(is_denied(fs::read(path("fanhost.toml"))), "reads the helper's configuration");
+        assert!(is_denied(fs::read(path("key"))), "reads the helper's keys");
+        assert!(is_denied(fs::read_dir("/")), "lists directories");
+        let none = None::<&std::ffi::CStr>;
+        let mounted =
+            rustix::mount::mount("none", path("incoming"), "tmpfs", MountFlags::empty(), none);
+        assert!(is_denied(mounted.map_err(Into::into)), "mounts");
+        let unshared =
+            unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWUSER) };
+        assert!(is_denied(unshared.map_err(Into::into)), "makes namespaces");
+        let parent = rustix::process::getpid();
+        assert!(is_denied(ptrace(parent.as_raw_pid())), "traces a process of root");
+        assert!(is_denied(ptrace(process.cast_signed())), "traces another");
+        let victim = rustix::process::Pid::from_raw(process.cast_signed()).unwrap();
+        let killed = rustix::process::kill_process(victim, Signal::KILL);
+        assert!(is_denied(killed.map_err(Into::into)), "kills");
+        assert!(is_denied(Command::new("true").spawn()), "starts programs");
+        let root = Uid::ROOT;
+        let user = rustix::thread::set_thread_res_uid(root, root, root);
+        assert!(is_denied(user.map_err(Into::into)), "becomes root");
+        assert!(is_denied(TcpStream::connect((Ipv4Addr::LOCALHOST, port))), "connects by TCP");
+        assert!(is_denied(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))), "listens by TCP");
+    });
+    assert!(victim.try_wait().unwrap().is_none(), "the other process lives");
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+}
+
+#[test]
+fn root_is_not_confined_but_refused() {
+    if is_root("root_is_not_confined_but_refused") {
+        assert!(matches!(enter(&[]), Err(ConfineError::Root)));
+    }
+}

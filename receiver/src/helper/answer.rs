@@ -1,0 +1,122 @@
+//! One request: who asks, what, and what becomes of it.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+
+use tracing::{debug, info, warn};
+
+use super::status_listener;
+use crate::keeper::message::{
+    Answer, COMPLAINTS_MAX, HostFacts, Offered, Reply, Request, cut, receive, send,
+};
+use crate::keeper::socket::{is_welcome, send_descriptor};
+use crate::store::{Owner, Store, StoreError};
+
+/// What a thread of the helper has at hand.
+#[derive(Clone, Copy)]
+pub struct Helper<'a> {
+    /// The store.
+    pub store: &'a Store,
+    /// The user that receives.
+    pub tenant: Owner,
+}
+
+impl Helper<'_> {
+    /// Answers what comes through `stream`.
+    pub fn serve(&self, stream: &UnixStream) {
+        match is_welcome(stream, self.tenant) {
+            Ok(true) => {}
+            Ok(false) => return warn!("somebody else than root and the receiving user asked"),
+            Err(error) => return warn!("who asks is not known: {error}"),
+        }
+        // Whoever goes away in the middle has asked for what is done, and may ask again.
+        if let Err(error) = self.answer(stream) {
+            debug!("a request was left: {error}");
+        }
+    }
+
+    fn answer(&self, stream: &UnixStream) -> io::Result<()> {
+        let request: Request = match receive(stream) {
+            Ok(request) => request,
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                warn!("a request is not understood: {error}");
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        };
+        if request == Request::Listen {
+            let listener = status_listener(self.store)?;
+            self.reply(stream, Answer::Done)?;
+            return send_descriptor(stream, listener.as_fd());
+        }
+        let answer = self.carry_out(stream, request);
+        self.reply(stream, answer.unwrap_or_else(|error| Answer::failed(&error)))
+    }
+
+    fn reply(&self, stream: &UnixStream, answer: Answer) -> io::Result<()> {
+        let complaints = self.store.take_complaints();
+        complaints.iter().for_each(|line| warn!("{line}"));
+        let complaints = complaints.into_iter().take(COMPLAINTS_MAX).map(cut).collect();
+        send(stream, &Reply { answer, complaints })
+    }
+
+    fn carry_out(&self, stream: &UnixStream, request: Request) -> Result<Answer, StoreError> {
+        let store = self.store;
+        match request {
+            Request::Hello => return Ok(Answer::Host(self.facts())),
+            Request::Listen => unreachable!("it is answered with a descriptor"),
+            Request::Holdings { app, release, image } => {
+                return Ok(Answer::Held(store.holdings(&app, &release, &image)));
+            }
+            Request::Check { offer } => {
+                let offer = offer.read()?;
+                store.check(&offer.manifest.app, &offer)?;
+            }
+            Request::Stage { offer, is_received } => {
+                return self.stage(stream, offer, is_received);
+            }
+            Request::Activate { app, release } => {
+                store.activate(&app, release)?;
+                info!("{app}: current is {}", release.0.short());
+            }
+            Request::Prune { app } => store.prune(&app)?,
+        }
+        Ok(Answer::Done)
+    }
+
+    fn stage(
+        &self,
+        stream: &UnixStream,
+        offer: Offered,
+        is_received: bool,
+    ) -> Result<Answer, StoreError> {
+        let offer = offer.read()?;
+        let app = &offer.manifest.app;
+        self.store.check(app, &offer)?;
+        let image = match is_received {
+            true => self.store.adopt(app, &offer)?,
+            false => match self.store.verify_held(app, &offer)? {
+                Some(image) => image,
+                None => return Ok(Answer::Spoiled),
+            },
+        };
+        if let Err(error) = self.reply(stream, Answer::Durable) {
+            // The release is made all the same: it will be asked for again.
+            debug!("nobody hears that the image is durable: {error}");
+        }
+        self.store.stage(app, &offer, image)?;
+        info!("{app} {}: staged, {}", offer.manifest.label, offer.release.0.short());
+        Ok(Answer::Done)
+    }
+
+    fn facts(&self) -> HostFacts {
+        let capabilities = self.store.capabilities();
+        HostFacts {
+            store: self.store.root().to_path_buf(),
+            apps: self.store.apps(),
+            kinds: capabilities.kinds,
+            complaints: capabilities.complaints,
+        }
+    }
+}
