@@ -8,9 +8,10 @@ pub fn counted<N: Display + PartialEq + From<u8>>(count: N, noun: &str) -> Strin
     if count == N::from(1) {
         return format!("{count} {noun}");
     }
-    match noun.strip_suffix('y') {
-        Some(stem) => format!("{count} {stem}ies"),
-        None => format!("{count} {noun}s"),
+    match (noun.strip_suffix('y'), noun.ends_with('s')) {
+        (Some(stem), _) => format!("{count} {stem}ies"),
+        (None, true) => format!("{count} {noun}es"),
+        (None, false) => format!("{count} {noun}s"),
     }
 }
 
@@ -24,5 +25,6 @@ mod tests {
         assert_eq!(counted(0_u64, "host"), "0 hosts");
         assert_eq!(counted(2_u32, "repair symbol"), "2 repair symbols");
         assert_eq!([counted(1_u64, "entry"), counted(3_u64, "entry")], ["1 entry", "3 entries"]);
+        assert_eq!(counted(4_u64, "process"), "4 processes");
     }
 }

@@ -6,16 +6,18 @@
 //! * [`confine`]: what the process on the network takes away from itself;
 //! * [`store`]: images, releases and `current` on disk;
 //! * [`daemon`]: sockets and sessions of `fanhost run`; [`control`]: its signals and status socket;
-//! * [`cli`], [`config`]: what an administrator gives; [`status`], [`releases`], [`exit`]: what
-//!   one sees.
+//! * [`cli`], [`config`]: what an administrator gives; [`status`], [`releases`], [`holders`],
+//!   [`exit`]: what one sees.
 
 pub mod cli;
+mod columns;
 pub mod config;
 pub mod confine;
 pub mod control;
 pub mod daemon;
 pub mod exit;
 pub mod helper;
+pub mod holders;
 pub mod keeper;
 pub mod pipeline;
 pub mod releases;

@@ -7,6 +7,7 @@ use std::fmt::Write;
 use common::units::ByteSize;
 use serde::Serialize;
 
+use crate::columns::aligned;
 use crate::store::{Inventory, ReleaseFacts};
 
 /// Version of the JSON's form.
@@ -44,19 +45,7 @@ fn release_table(releases: &[ReleaseFacts]) -> String {
     }
     let heads = ["APP", "RELEASE", "ID", "KIND", "SIZE", "SEQUENCE", "STATE"].map(String::from);
     let rows: Vec<_> = std::iter::once(heads).chain(releases.iter().map(row)).collect();
-    let widths: Vec<usize> = (0..7)
-        .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
-        .collect();
-    let mut text = String::new();
-    for row in &rows {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            let _ = write!(line, "{cell:width$}  ");
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
+    aligned(&rows)
 }
 
 fn row(facts: &ReleaseFacts) -> [String; 7] {

@@ -51,6 +51,10 @@ pub(crate) const FANHOST: &[(&str, Stage)] = &[
     // Not even root makes a directory there.
     ("host_no_store", |site| daemon(site, &["--store", "/sys/fanfare"])),
     ("releases_of_nothing", |site| fanhost(site, &["releases", "--store", "/nonexistent/store"])),
+    ("holders_of_nothing", |site| {
+        let store = site.path().display().to_string();
+        fanhost(site, &["holders", "shop", "--store", &store])
+    }),
     ("host_no_interface", |site| daemon(site, &["--interface", "eth77"])),
     ("host_store_in_use", host_store_in_use),
     ("host_unknown_key", host_unknown_key),

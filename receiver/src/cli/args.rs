@@ -60,6 +60,8 @@ pub enum Verb {
     Releases(StoreArgs),
     /// Show what the daemon does, and what the store holds
     Status(StoreArgs),
+    /// Say who still uses a release: processes, containers, mount namespaces
+    Holders(HoldersArgs),
 }
 
 /// `fanhost run`.
@@ -154,6 +156,23 @@ pub struct StoreArgs {
     /// Where the store lies.
     #[command(flatten)]
     pub place: PlaceArgs,
+}
+
+/// `fanhost holders`.
+#[derive(Debug, Clone, Args)]
+#[command(args_override_self = true)]
+pub struct HoldersArgs {
+    /// Only releases of this app
+    #[arg(value_name = "APP")]
+    pub app: Option<AppName>,
+
+    /// Only this release, by its label or the beginning of its id
+    #[arg(value_name = "RELEASE")]
+    pub release: Option<String>,
+
+    /// Output and store.
+    #[command(flatten)]
+    pub output: StoreArgs,
 }
 
 /// Where store and configuration lie.

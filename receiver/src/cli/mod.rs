@@ -16,14 +16,14 @@ use common::net::{StopFlag, SystemNetwork};
 use tracing::level_filters::LevelFilter;
 use tracing::{info, warn};
 
-use self::args::{Cli, HelperArgs, RunArgs, StoreArgs, Verb};
+use self::args::{Cli, HelperArgs, HoldersArgs, RunArgs, StoreArgs, Verb};
 use crate::config::Config;
 use crate::exit::{Complaint, Exit};
 use crate::helper::HelperError;
 use crate::keeper::Remote;
 use crate::status::StatusBoard;
 use crate::store::{Inventory, Store};
-use crate::{confine, control, daemon, helper, releases, status};
+use crate::{confine, control, daemon, helper, holders, releases, status};
 
 /// Does what the command line says.
 pub fn run() -> Exit {
@@ -37,6 +37,7 @@ pub fn run() -> Exit {
         Verb::Helper(args) => run_helper(&args),
         Verb::Releases(args) => list(&args),
         Verb::Status(args) => show(&args),
+        Verb::Holders(args) => name_holders(&args),
     };
     match done {
         Ok(()) => Exit::Done,
@@ -117,6 +118,16 @@ fn show(args: &StoreArgs) -> Result<(), Complaint> {
         true => status::to_json(snapshot.as_ref(), &held),
         false => status::to_table(&store, snapshot.as_ref(), &held),
     })
+}
+
+fn name_holders(args: &HoldersArgs) -> Result<(), Complaint> {
+    let config = settings::load(&args.output.place)?;
+    let mut held = inspect(&settings::store(&args.output.place, &config), &config)?.releases;
+    holders::select(&mut held, args.app.as_ref(), args.release.as_deref())
+        .map_err(Complaint::usage)?;
+    let report = holders::Report::of(held)
+        .map_err(|error| Complaint::new(Exit::Resources, format!("cannot read /proc: {error}")))?;
+    print(&if args.output.json { report.to_json() } else { report.to_table() })
 }
 
 fn inspect(store: &Path, config: &Config) -> Result<Inventory, Complaint> {

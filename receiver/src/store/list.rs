@@ -12,9 +12,9 @@ use common::id::{AppName, ImageKind, Label, ReleaseId};
 use super::app::{Known, all_known, is_whole, read_current, read_state};
 use super::error::StoreError;
 use super::layout::Layout;
-use super::mount::{Mounted, mount_table};
 use super::record::Record;
 use super::state::AppState;
+use super::table::{Mounted, mount_table};
 
 /// What is known of one release on this host.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]

@@ -15,6 +15,7 @@
 mod adopt;
 mod app;
 mod error;
+mod holders;
 mod incoming;
 mod journal;
 mod layout;
@@ -33,11 +34,12 @@ mod state;
 mod step;
 mod switch;
 mod sys;
+mod table;
 mod unpack;
 mod world;
 
 #[cfg(test)]
-mod tests;
+pub(in crate::store) mod tests;
 #[cfg(test)]
 pub(crate) use self::tests::fixture;
 
@@ -56,10 +58,10 @@ use common::wire::Fault;
 use self::app::App;
 pub use self::app::AppConfig;
 pub use self::error::{StepError, StoreError};
+pub use self::holders::{Census, Hold, Holder, How, holders, in_use};
 pub use self::incoming::Incoming;
 use self::limits::SPARE_BYTES;
 pub use self::list::{Inventory, ReleaseFacts, SpareImage};
-pub use self::mount::Mounted;
 pub use self::offer::Offer;
 pub use self::partial::{Partial, VerifiedImage};
 pub use self::prefix::Prefix;
@@ -69,6 +71,7 @@ pub use self::stage::Staged;
 use self::state::Health;
 pub use self::step::{Bounds, Owner, Step};
 use self::switch::Way;
+pub use self::table::Mounted;
 pub use self::unpack::{Refusal, Unpacked};
 pub use self::world::{SystemWorld, With, World};
 

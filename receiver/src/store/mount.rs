@@ -1,14 +1,14 @@
-//! Mounting an image read-only, reading the mount table, and telling kinds by their superblocks.
+//! Mounting an image read-only, and telling kinds by their superblocks.
 //!
-//! Not here: which releases are mounted and when. Invariant: an image is handed to a filesystem
-//! driver only when its own superblock confirms the kind that the manifest states.
+//! Not here: which releases are mounted and when, and what is mounted now ([`super::table`]).
+//! Invariant: an image is handed to a filesystem driver only when its own superblock confirms the
+//! kind that the manifest states.
 
-#![expect(clippy::disallowed_methods, reason = "opens images, loop devices and the mount table")]
+#![expect(clippy::disallowed_methods, reason = "opens images and loop devices")]
 
-use std::ffi::{CStr, OsString};
+use std::ffi::CStr;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -191,78 +191,9 @@ fn attach(image: &File) -> io::Result<(PathBuf, File)> {
     Err(last)
 }
 
-/// One line of the mount table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mounted {
-    /// Where.
-    pub target: PathBuf,
-    /// Filesystem type.
-    pub kind: String,
-    /// From what: a device or, for erofs, the image.
-    pub source: PathBuf,
-}
-
-/// The mount table of this thread's namespace.
-///
-/// # Errors
-/// The kernel's answer when /proc is not mounted.
-pub(super) fn mount_table() -> io::Result<Vec<Mounted>> {
-    let text = std::fs::read("/proc/thread-self/mountinfo")?;
-    Ok(text.split(|byte| *byte == b'\n').filter_map(parse_line).collect())
-}
-
-/// proc(5): id, parent, device, root, target, options, optional fields, "-", type, source, options.
-fn parse_line(line: &[u8]) -> Option<Mounted> {
-    let mut fields = line.split(|byte| *byte == b' ');
-    let target = unescape(fields.nth(4)?);
-    let mut after = fields.skip_while(|field| *field != b"-").skip(1);
-    let kind = String::from_utf8_lossy(after.next()?).into_owned();
-    Some(Mounted { target, kind, source: unescape(after.next()?) })
-}
-
-/// The kernel writes space, tab, newline and backslash as three octal digits.
-fn unescape(field: &[u8]) -> PathBuf {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((first, after)) = rest.split_first() {
-        let code = (*first == b'\\')
-            .then(|| after.get(..3))
-            .flatten()
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        bytes.push(code.unwrap_or(*first));
-        rest = if code.is_some() { &after[3..] } else { after };
-    }
-    PathBuf::from(OsString::from_vec(bytes))
-}
-
-/// Loop devices whose file lies under `directory` and which nothing is mounted from here.
-pub(super) fn orphan_loops(directory: &Path) -> Vec<PathBuf> {
-    let mounted = mount_table().unwrap_or_default();
-    let Ok(entries) = std::fs::read_dir("/sys/block") else { return Vec::new() };
-    let devices = entries.filter_map(|entry| {
-        let entry = entry.ok()?;
-        let backing = std::fs::read(entry.path().join("loop/backing_file")).ok()?;
-        let backing = PathBuf::from(OsString::from_vec(backing.trim_ascii_end().to_vec()));
-        backing.starts_with(directory).then(|| Path::new("/dev").join(entry.file_name()))
-    });
-    devices.filter(|device| mounted.iter().all(|mount| &mount.source != device)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_line_of_the_mount_table_is_read_with_its_escapes_and_optional_fields() {
-        let line =
-            b"36 35 98:0 / /srv/a\\040b\\134c ro,nosuid shared:1 master:2 - erofs /x/i.erofs ro";
-        let mounted = parse_line(line).unwrap();
-        assert_eq!(mounted.target, Path::new("/srv/a b\\c"));
-        assert_eq!((mounted.kind.as_str(), mounted.source), ("erofs", "/x/i.erofs".into()));
-        assert_eq!(parse_line(b"36 35 98:0 / /srv"), None);
-        assert_eq!(parse_line(b""), None);
-    }
 
     #[test]
     fn kinds_are_told_by_their_superblocks() {

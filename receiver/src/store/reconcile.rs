@@ -18,10 +18,10 @@ use super::app::{App, Known, is_whole, read_current, temporary};
 use super::error::StoreError;
 use super::layout::{Layout, PREPARED_LINK};
 use super::limits::ORPHAN_AGE;
-use super::mount::orphan_loops;
 use super::record::Verdict;
 use super::state::{AppState, Health};
 use super::step::Step;
+use super::table::orphan_loops;
 
 impl App {
     /// Makes the app's directories, removes what a crash left, mounts what a reboot unmounted;

@@ -4,11 +4,14 @@
 //! every instant to one complete verified release; until the one rename nothing that services see
 //! has changed, and after it nothing can fail the activation any more.
 
+use std::path::{Path, PathBuf};
+
 use common::id::{ImageKind, ReleaseId};
 use common::wire::Fault;
 
 use super::app::{App, Known, is_whole, read_current};
 use super::error::StoreError;
+use super::holders::{holders, in_use};
 use super::layout::Layout;
 use super::partial::{clean, open_alone};
 use super::reconcile::list;
@@ -122,7 +125,7 @@ impl App {
         Ok(known)
     }
 
-    fn switch(&self, id: &ReleaseId, link: std::path::PathBuf) -> Result<(), StoreError> {
+    fn switch(&self, id: &ReleaseId, link: PathBuf) -> Result<(), StoreError> {
         let prepared = self.layout.prepared_link(id);
         self.apply(Step::Remove { path: prepared.clone() })?;
         self.apply(Step::Link { to: link, path: prepared.clone() })?;
@@ -153,12 +156,18 @@ impl App {
             Ok(all) => all,
             Err(error) => return vec![error.to_string()],
         };
-        let mut errors = damaged;
+        let mut lines: Vec<String> = damaged.iter().map(StoreError::to_string).collect();
+        let mut errors = Vec::new();
         let mut left: Vec<&Known> = all.iter().collect();
         let whole = all.iter().filter(|known| is_whole(&self.layout, known));
         let previous = state.previous_good(whole.map(|known| &known.id));
         let used = [state.current, previous];
-        for known in surplus(&all, used, self.config.keep) {
+        let surplus = surplus(&all, used, self.config.keep);
+        for (known, use_of_it) in surplus.iter().zip(self.uses(&surplus)) {
+            if let Some(by) = use_of_it {
+                lines.push(format!("{} {} is kept: {by}", self.config.app, known.manifest.label));
+                continue;
+            }
             left.retain(|other| other.id != known.id);
             let image = known.manifest.image.digest;
             let is_shared = left.iter().any(|other| other.manifest.image.digest == image);
@@ -166,7 +175,26 @@ impl App {
         }
         errors.extend(self.remove_archives(&left, used).err());
         errors.extend(self.remove_dead_partials().err());
-        errors.iter().map(StoreError::to_string).collect()
+        lines.extend(errors.iter().map(StoreError::to_string));
+        lines
+    }
+
+    /// Who uses each of these releases, in words. Where /proc cannot be read, the kernel still
+    /// refuses to unmount what is in use.
+    fn uses(&self, releases: &[&Known]) -> Vec<Option<String>> {
+        let path = |known: &&Known| self.layout.release(&known.id, &known.manifest.label);
+        let paths: Vec<_> = releases.iter().map(path).collect();
+        let paths: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
+        if paths.is_empty() {
+            return Vec::new();
+        }
+        match holders(&paths) {
+            Ok(census) => census.holders.iter().map(|holders| in_use(holders)).collect(),
+            Err(error) => {
+                tracing::warn!("cannot look who uses old releases: {error}");
+                vec![None; paths.len()]
+            }
+        }
     }
 
     /// Unfinished images that no session has open, but for the one written last: it may yet be

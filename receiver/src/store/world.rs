@@ -20,9 +20,10 @@ use rustix::mount::UnmountFlags;
 
 use super::error::StepError;
 use super::limits::WRITEBACK_BYTES;
-use super::mount::{self, Mounted};
+use super::mount;
 use super::prefix::{Follower, Prefix};
 use super::step::{Owner, Step};
+use super::table::{self, Mounted};
 use super::{sys, unpack};
 
 /// What a step is given beside its names.
@@ -63,7 +64,7 @@ pub trait World: Send + Sync + fmt::Debug {
     /// # Errors
     /// The kernel's answer when the mount table cannot be read.
     fn mounted(&self) -> io::Result<Vec<Mounted>> {
-        mount::mount_table()
+        table::mount_table()
     }
 }
 

@@ -60,7 +60,7 @@ fn leave_mount_namespace() {
 
 /// Unmounts everything below a directory, as a reboot would.
 pub(in crate::store) fn unmount_below(directory: &Path) {
-    for mounted in crate::store::mount::mount_table().unwrap().iter().rev() {
+    for mounted in crate::store::table::mount_table().unwrap().iter().rev() {
         if mounted.target.starts_with(directory) && mounted.target != directory {
             rustix::mount::unmount(&mounted.target, rustix::mount::UnmountFlags::DETACH).unwrap();
         }

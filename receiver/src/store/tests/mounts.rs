@@ -12,7 +12,7 @@ use common::wire::Fault;
 use super::fixture::{
     Place, Release, content, image, in_private_mounts, run, shop, stage_held, unmount_below,
 };
-use crate::store::mount::{Mounted, mount_table, orphan_loops};
+use crate::store::table::{Mounted, mount_table, orphan_loops};
 use crate::store::{AppConfig, Store};
 
 const MOUNTED: [ImageKind; 4] =
@@ -212,7 +212,9 @@ fn a_release_in_use_is_left_mounted_and_said_and_goes_later() {
         release(2).install(&store).unwrap();
         release(3).install(&store).unwrap();
         let lines = store.take_complaints();
-        assert!(lines[0].contains("a process still uses it"), "{lines:?}");
+        let by = format!("(process {}", std::process::id());
+        assert!(lines[0].starts_with("shop v1 is kept: in use by "), "{lines:?}");
+        assert!(lines[0].contains(&by) && lines[0].ends_with(": 1 file)"), "{lines:?}");
         assert_eq!(below(&place.root).len(), 3);
         drop(open);
         store.prune(&shop()).unwrap();
