@@ -1,7 +1,7 @@
 //! The socket between the process on the network and the helper.
 //!
-//! Not here: what is said. Invariant: the helper reads nothing from whom the kernel does not name as
-//! one of the two users that may ask.
+//! Not here: what is said. Invariant: the helper reads nothing from whom the kernel does not name
+//! as one of the two users that may ask.
 
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};

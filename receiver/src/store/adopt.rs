@@ -121,7 +121,7 @@ impl App {
             }
             Err(error) => {
                 let line = format!(
-                    "cannot tell who has {} open: {error}; the store must lie on a local filesystem",
+                    "cannot tell who has {} open: {error}; put the store on a local filesystem",
                     taken.display()
                 );
                 return Err(StoreError::new(Fault::DiskFailed, line));
