@@ -1,7 +1,7 @@
 //! What sender and receiver share, in layers; each may use only those above it.
 //!
-//! * words: [`id`], [`units`], [`count`], [`limits`], [`time`], [`digest`], [`complaint`]: what
-//!   things are called, how big they may be, and what is said when they are not;
+//! * words: [`id`], [`units`], [`count`], [`limits`], [`time`], [`digest`], [`complaint`],
+//!   [`hook`]: what things are called, how big they may be, and what is said when they are not;
 //! * bytes: [`bundle`] (the file), [`wire`] (the datagrams), [`fec`] (the code);
 //! * mechanisms, told `now` and their random numbers: [`geometry`], [`timers`], [`pacer`],
 //!   [`backoff`], [`grtt`];
@@ -20,6 +20,7 @@ pub mod fec;
 pub mod geometry;
 pub mod grtt;
 pub mod guard;
+pub mod hook;
 pub mod id;
 pub mod limits;
 pub mod net;

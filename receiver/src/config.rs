@@ -10,10 +10,17 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use common::id::{AppName, HostName};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
+use crate::activation::{
+    Health, PROBE_INTERVAL_DEFAULT, PROBE_RETRIES_DEFAULT, PROBE_RETRIES_MAX,
+    PROBE_TIMEOUT_DEFAULT, Policy, Probe, SOAK_DEFAULT, SOAK_MAX, SPLAY_DEFAULT, SPLAY_MAX,
+};
+use crate::hooks::limits::{HOOKS_MAX, TIMEOUT_DEFAULT, TIMEOUT_MAX};
+use crate::hooks::{Hook, HttpTarget};
 use crate::pipeline::{IoClass, WORKERS_MAX};
 
 /// Where the file lies unless a flag says otherwise.
@@ -56,6 +63,186 @@ pub struct AppSettings {
     pub keep: Option<usize>,
     /// Whether a tar stays after its release is active.
     pub keep_image: Option<bool>,
+    /// Commands before the switch; the first that fails refuses it.
+    #[serde(default)]
+    pub pre_activate: Vec<HookSettings>,
+    /// Commands after it.
+    #[serde(default)]
+    pub post_activate: Vec<HookSettings>,
+    /// Hosts spread the commands after the switch over this.
+    #[serde(default, deserialize_with = "time")]
+    pub hook_splay: Option<Duration>,
+    /// How the health of a release is asked once it is current.
+    #[serde(default)]
+    pub health: Option<HealthSettings>,
+}
+
+/// The `[app.NAME.health]` table: a command or an address, and patience.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HealthSettings {
+    /// Program and arguments; status 0 is health.
+    command: Option<Vec<String>>,
+    /// Address of a GET.
+    #[serde(default, deserialize_with = "target")]
+    http: Option<HttpTarget>,
+    /// Its Host header.
+    host: Option<HostHeader>,
+    /// The status that is health.
+    status: Option<u16>,
+    #[serde(default, deserialize_with = "time")]
+    timeout: Option<Duration>,
+    #[serde(default, deserialize_with = "time")]
+    interval: Option<Duration>,
+    retries: Option<u32>,
+    #[serde(default, deserialize_with = "time")]
+    soak: Option<Duration>,
+}
+
+/// A name for a Host header: nothing that would end the header.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+struct HostHeader(String);
+
+impl TryFrom<String> for HostHeader {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let is_plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if is_plain { Ok(Self(text)) } else { Err(format!("{text:?} is no name of a host")) }
+    }
+}
+
+fn target<'de, D: Deserializer<'de>>(input: D) -> Result<Option<HttpTarget>, D::Error> {
+    String::deserialize(input)?.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+impl HealthSettings {
+    /// What is asked, and how.
+    ///
+    /// # Errors
+    /// What does not fit together.
+    fn health(&self) -> Result<Health, String> {
+        let probe = match (&self.command, &self.http) {
+            (Some(command), None) if self.host.is_none() && self.status.is_none() => {
+                check_command(command)?;
+                Probe::Command(command.clone())
+            }
+            (Some(_), None) => return Err("host and status go with http, not with command".into()),
+            (None, Some(target)) => Probe::Http {
+                target: target.clone(),
+                host: self.host.as_ref().map(|host| host.0.clone()),
+                status: self.status.unwrap_or(200),
+            },
+            _ => return Err("give either command or http".into()),
+        };
+        let health = Health {
+            probe,
+            timeout: self.timeout.unwrap_or(PROBE_TIMEOUT_DEFAULT),
+            interval: self.interval.unwrap_or(PROBE_INTERVAL_DEFAULT),
+            retries: self.retries.unwrap_or(PROBE_RETRIES_DEFAULT),
+            soak: self.soak.unwrap_or(SOAK_DEFAULT),
+        };
+        let tick = Duration::from_millis(10);
+        if health.retries > PROBE_RETRIES_MAX || health.soak > SOAK_MAX {
+            let most = SOAK_MAX.as_secs();
+            return Err(format!("retries are at most {PROBE_RETRIES_MAX}, soak at most {most} s"));
+        }
+        if health.timeout < tick || health.interval < tick {
+            return Err("timeout and interval are at least 10 ms".into());
+        }
+        if health.patience() > health.soak {
+            return Err(format!(
+                "soak is {:?}, but only after {:?} (timeout × (retries + 1) + interval × retries) \
+                 a release that never answers is known to be bad: make soak longer, or the others \
+                 less",
+                health.soak,
+                health.patience()
+            ));
+        }
+        Ok(health)
+    }
+}
+
+/// One `[[app.NAME.pre_activate]]` or `[[app.NAME.post_activate]]` table.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HookSettings {
+    /// Program, by its absolute path, and arguments.
+    pub command: Vec<String>,
+    /// It is killed after this.
+    #[serde(default, deserialize_with = "time")]
+    pub timeout: Option<Duration>,
+}
+
+/// A duration with its unit, like `30s` or `2m`.
+fn time<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(input)?;
+    let time = humantime::parse_duration(text.trim());
+    time.map(Some).map_err(|error| {
+        serde::de::Error::custom(format!("{text:?} is no time like \"30s\" or \"2m\": {error}"))
+    })
+}
+
+impl AppSettings {
+    /// What is done around the app's switches.
+    pub fn policy(&self) -> Policy {
+        let hooks = |settings: &[HookSettings]| settings.iter().map(HookSettings::hook).collect();
+        Policy {
+            pre_activate: hooks(&self.pre_activate),
+            post_activate: hooks(&self.post_activate),
+            splay: self.hook_splay.unwrap_or(SPLAY_DEFAULT),
+            // A file with one that does not fit together was refused.
+            health: self.health.as_ref().and_then(|health| health.health().ok()),
+        }
+    }
+
+    fn check_hooks(&self) -> Result<(), String> {
+        let points = [("pre_activate", &self.pre_activate), ("post_activate", &self.post_activate)];
+        for (key, hooks) in points {
+            if hooks.len() > HOOKS_MAX {
+                return Err(format!("has {} {key}, at most {HOOKS_MAX} are run", hooks.len()));
+            }
+            for hook in hooks {
+                hook.check().map_err(|reason| format!("{key}: {reason}"))?;
+            }
+        }
+        if let Some(Err(reason)) = self.health.as_ref().map(HealthSettings::health) {
+            return Err(format!("health: {reason}"));
+        }
+        if self.hook_splay.is_some_and(|splay| splay > SPLAY_MAX) {
+            return Err(format!("hook_splay is at most {} s", SPLAY_MAX.as_secs()));
+        }
+        Ok(())
+    }
+}
+
+impl HookSettings {
+    fn hook(&self) -> Hook {
+        let timeout = self.timeout.unwrap_or(TIMEOUT_DEFAULT);
+        Hook { command: self.command.clone(), timeout }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let is_within =
+            |timeout: &Duration| (Duration::from_millis(1)..=TIMEOUT_MAX).contains(timeout);
+        check_command(&self.command)?;
+        match self.timeout.iter().all(is_within) {
+            true => Ok(()),
+            false => Err(format!("timeout is from 1 ms to {} s", TIMEOUT_MAX.as_secs())),
+        }
+    }
+}
+
+fn check_command(command: &[String]) -> Result<(), String> {
+    match command.first() {
+        None => Err("command is empty: give the program and its arguments".into()),
+        Some(program) if !Path::new(program).is_absolute() => Err(format!(
+            "{program} is no absolute path: command is no line for a shell, but a list of the \
+             program's whole path and its arguments"
+        )),
+        Some(_) => Ok(()),
+    }
 }
 
 /// A file that cannot be used: where, and what to change.
@@ -137,6 +324,7 @@ impl Config {
                     "[app.{app}] keep must be at least 2: the current release and the one before"
                 ));
             }
+            settings.check_hooks().map_err(|reason| format!("[app.{app}] {reason}"))?;
         }
         Ok(())
     }
@@ -172,6 +360,33 @@ mod tests {
     }
 
     #[test]
+    fn hooks_are_lists_of_arguments_with_a_time_limit() {
+        let text = "[app.shop]\nhook_splay = \"0s\"\n\
+            [[app.shop.post_activate]]\n\
+            command = [\"/usr/bin/systemctl\", \"reload\", \"php8.2-fpm\"]\ntimeout = \"90s\"\n\
+            [[app.shop.post_activate]]\ncommand = [\"/usr/sbin/apachectl\", \"graceful\"]\n";
+        let config = parse(text).unwrap();
+        let policy = config.app[&"shop".parse().unwrap()].policy();
+        assert_eq!(policy.splay, Duration::ZERO);
+        assert!(policy.pre_activate.is_empty());
+        let [reload, graceful] = &policy.post_activate[..] else { panic!("{policy:?}") };
+        assert_eq!(reload.program(), Path::new("/usr/bin/systemctl"));
+        assert_eq!(reload.command[1..], ["reload", "php8.2-fpm"]);
+        assert_eq!(reload.timeout, Duration::from_secs(90));
+        assert_eq!(graceful.timeout, Duration::from_secs(60));
+        assert_eq!(AppSettings::default().policy(), Policy::default());
+        let text =
+            "[app.shop.health]\nhttp = \"http://localhost/up\"\nhost = \"shop\"\nretries = 0\n";
+        let health = parse(text).unwrap().app[&"shop".parse().unwrap()].policy().health.unwrap();
+        let target = "http://127.0.0.1/up".parse().unwrap();
+        assert_eq!(health.probe, Probe::Http { target, host: Some("shop".into()), status: 200 });
+        assert_eq!((health.retries, health.soak), (0, Duration::from_secs(30)));
+        assert_eq!(Policy::default().splay, Duration::from_secs(30));
+        let five = "[[app.shop.post_activate]]\ncommand = [\"/bin/true\"]\n".repeat(5);
+        assert!(parse(&five).unwrap_err().ends_with("has 5 post_activate, at most 4 are run"));
+    }
+
+    #[test]
     fn an_unknown_key_is_refused_with_file_line_and_key() {
         let line = parse("store = \"/a\"\n\nintreface = \"eth0\"\n").unwrap_err();
         assert!(line.starts_with("fanhost.toml:3: unknown field `intreface`"), "{line}");
@@ -191,6 +406,26 @@ mod tests {
             ("[app.shop]\nkeep = 1", "keep must be at least 2"),
             ("[app.shop]\nkeep = -1", "fanhost.toml:2:"),
             ("[app.\"a/b\"]", "is not a name"),
+            ("[app.shop]\nhook_splay = \"30\"", "fanhost.toml:2: \"30\" is no time like"),
+            ("[app.shop]\nhook_splay = \"2h\"", "[app.shop] hook_splay is at most 3600 s"),
+            ("[[app.shop.post_activate]]\ncommand = []", "post_activate: command is empty"),
+            ("[[app.shop.pre_activate]]\ncommand = [\"true\"]", "true is no absolute path"),
+            (
+                "[[app.shop.pre_activate]]\ncommand = [\"/bin/true\"]\ntimeout = \"1h\"",
+                "[app.shop] pre_activate: timeout is from 1 ms to 600 s",
+            ),
+            ("[[app.shop.pre_activate]]\ncommand = \"/bin/true\"", "fanhost.toml:2: invalid type"),
+            ("[app.shop.health]\nretries = 1", "[app.shop] health: give either command or http"),
+            (
+                "[app.shop.health]\nhttp = \"http://shop/\"",
+                "fanhost.toml:2: \"http://shop/\" is no",
+            ),
+            (
+                "[app.shop.health]\nhttp = \"http://[::1]/\"\nsoak = \"10s\"",
+                "soak is 10s, but only",
+            ),
+            ("[app.shop.health]\ncommand = [\"/bin/true\"]\nstatus = 204", "go with http"),
+            ("[app.shop.health]\nhost = \"a\\nb\"", "is no name of a host"),
             ("store = ", "fanhost.toml:1:"),
             ("store = \"/a\"\nstore = \"/b\"", "fanhost.toml:2:"),
         ] {

@@ -5,10 +5,12 @@
 //! * [`keeper`]: what sessions ask of the store, in this process or of the [`helper`];
 //! * [`confine`]: what the process on the network takes away from itself;
 //! * [`store`]: images, releases and `current` on disk;
+//! * [`activation`]: the switch with what belongs to it; [`hooks`]: the administrator's commands;
 //! * [`daemon`]: sockets and sessions of `fanhost run`; [`control`]: its signals and status socket;
 //! * [`cli`], [`config`]: what an administrator gives; [`status`], [`releases`], [`holders`],
 //!   [`exit`]: what one sees.
 
+pub mod activation;
 pub mod cli;
 mod columns;
 pub mod config;
@@ -18,6 +20,7 @@ pub mod daemon;
 pub mod exit;
 pub mod helper;
 pub mod holders;
+pub mod hooks;
 pub mod keeper;
 pub mod pipeline;
 pub mod releases;

@@ -79,6 +79,7 @@ fn config() -> Config {
         salt: [7; 16],
         sent_at_us: 0,
         insecure: true,
+        force: false,
     };
     Config {
         session: SessionId(1),
@@ -89,6 +90,7 @@ fn config() -> Config {
         quorum: Quorum::All,
         join_window: Duration::from_secs(1),
         timeout: None,
+        verdict_wait: Duration::ZERO,
         rate: RateRequest::Fixed(Bitrate::from_megabits(1000)),
         seal: Seal::Plain,
     }
@@ -132,6 +134,7 @@ fn status(host: usize) -> Message {
         detail: String::new(),
         echo_us: 0,
         held: Duration::ZERO,
+        trial: None,
     })
 }
 

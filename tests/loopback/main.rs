@@ -6,6 +6,7 @@
 mod bundles;
 mod console;
 mod delivery;
+mod hooks;
 mod manners;
 mod operations;
 mod operations_stages;

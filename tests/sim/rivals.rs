@@ -31,6 +31,7 @@ fn sender(now: Timestamp, started: u64) -> Session {
         quorum: Quorum::All,
         join_window: Duration::from_secs(60),
         timeout: None,
+        verdict_wait: Duration::ZERO,
         rate: RateRequest::Auto { link: None },
         seal: Seal::Plain,
     };

@@ -1,6 +1,7 @@
 //! The real libraries and real sockets in one process, on the loopback interface.
 #![expect(clippy::disallowed_methods, reason = "a harness of threads and files")]
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -87,6 +88,7 @@ impl Host {
             group,
             store: store.clone(),
             apps: vec![AppConfig { app, root, keep: 3, keep_image: false }],
+            policies: BTreeMap::new(),
             host: name.parse().expect("a name"),
             once: false,
             insecure: true,
@@ -140,6 +142,8 @@ pub fn options(bundle: &Path, group: SocketAddr, hosts: usize) -> SendOptions {
         rate: RateOption::Ceiling(Bitrate::from_megabits(400)),
         join_window: Duration::from_secs(5),
         timeout: Some(Duration::from_secs(60)),
+        verdict_wait: Duration::from_secs(60),
+        force: false,
         ttl: 1,
         source: None,
         symbol_bytes: None,

@@ -24,6 +24,8 @@ pub mod exit {
     pub const RESOURCES: i32 = 6;
     /// Busy, or the network is configured otherwise.
     pub const NETWORK: i32 = 7;
+    /// Hosts found the release bad and went back.
+    pub const ROLLED_BACK: i32 = 8;
     /// The configuration file of the daemon is wrong.
     pub const CONFIG: i32 = 78;
     /// The time given was over.

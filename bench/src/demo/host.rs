@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "a host is a process of its own")]
 #![expect(clippy::print_stdout, reason = "the demo reads the counts from its standard output")]
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -124,6 +125,7 @@ fn be(args: &HostArgs) -> anyhow::Result<()> {
         group: args.group,
         store: args.store.clone(),
         apps: vec![app],
+        policies: BTreeMap::new(),
         host: args.host.clone(),
         once: false,
         insecure: true,

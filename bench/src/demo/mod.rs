@@ -225,6 +225,8 @@ impl Demo {
             rate: RateOption::Ceiling(RATE),
             join_window: JOIN_WINDOW,
             timeout: Some(TIMEOUT),
+            verdict_wait: Duration::ZERO,
+            force: false,
             ttl: 1,
             source: None,
             symbol_bytes: None,
@@ -290,6 +292,7 @@ fn never_seen(name: &str) -> HostReport {
         kernel_drops: 0,
         dropped_blocks: 0,
         straggler: String::new(),
+        trial: None,
     }
 }
 

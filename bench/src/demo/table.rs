@@ -105,6 +105,7 @@ mod tests {
                 kernel_drops: 0,
                 dropped_blocks: 0,
                 straggler: String::new(),
+                trial: None,
             },
             counts: LossCounts { arrived: 9280, lost: 280, lost_sources: 262 },
             findings: Findings {

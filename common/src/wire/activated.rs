@@ -13,7 +13,7 @@
 
 use super::cursor::{Reader, Writer, wire_numbers};
 use super::status::DETAIL_BYTES_MAX;
-use super::{Fault, WireError, assert_control_fits, tlv};
+use super::{Fault, Trial, WireError, assert_control_fits};
 use crate::id::{BootNonce, ReleaseId, Slot};
 
 const _: () = assert_control_fits(51 + 1 + DETAIL_BYTES_MAX as usize);
@@ -46,6 +46,8 @@ pub struct Activated {
     /// Why not, in words: at most [`DETAIL_BYTES_MAX`] bytes are sent. Print it through
     /// [`super::escaped`].
     pub detail: String,
+    /// How the release does there, where somebody asks.
+    pub trial: Option<Trial>,
 }
 
 impl Activated {
@@ -55,7 +57,7 @@ impl Activated {
     /// When it is not complete, or a value or its text is not allowed.
     pub fn parse(body: &[u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(body);
-        let message = Self {
+        let mut message = Self {
             slot: reader.read()?,
             nonce: reader.read()?,
             release: reader.read()?,
@@ -63,8 +65,9 @@ impl Activated {
             fault: reader.read()?,
             outcome: reader.read()?,
             detail: reader.text(DETAIL_BYTES_MAX.into())?,
+            trial: None,
         };
-        tlv::skip_unknown(reader)?;
+        message.trial = Trial::find(reader)?;
         Ok(message)
     }
 
@@ -75,6 +78,7 @@ impl Activated {
             .put((self.release, self.issue))
             .put((self.fault, self.outcome))
             .text(&self.detail, DETAIL_BYTES_MAX);
+        self.trial.iter().for_each(|trial| trial.emit(out));
     }
 }
 
@@ -95,6 +99,7 @@ mod tests {
             outcome,
             fault,
             detail: detail.to_owned(),
+            trial: None,
         }
     }
 
@@ -141,7 +146,9 @@ mod tests {
         ) {
             let (slot, nonce) = (Slot(slot), BootNonce(nonce));
             let release = ReleaseId(Digest::from_bytes(release));
-            assert_round_trip(&Activated { slot, nonce, release, issue, outcome, fault, detail });
+            let trial = None;
+            let sent = Activated { slot, nonce, release, issue, outcome, fault, detail, trial };
+            assert_round_trip(&sent);
         }
     }
 }

@@ -67,6 +67,8 @@ wire_numbers! {
         Listening = 8 "listening",
         /// Stragglers are served apart from the fleet.
         CatchUp = 9 "catch-up",
+        /// Hosts have switched; their verdicts on the release are awaited.
+        Judging = 10 "judging",
     }
 }
 
@@ -143,6 +145,8 @@ pub struct Announce {
     pub sent_at_us: u64,
     /// Nothing in this session is sealed or signed; a host must have been told to accept that.
     pub insecure: bool,
+    /// Hosts that found the release bad are to take it again (PROTOCOL 8.4).
+    pub force: bool,
 }
 
 /// Which versions a session can be joined with: the part of an announce that never changes.
@@ -159,6 +163,7 @@ pub struct AnnounceVersions {
 }
 
 const FLAG_INSECURE: u16 = 1 << 0;
+const FLAG_FORCE: u16 = 1 << 1;
 const FAMILY_IPV4: u8 = 4;
 const FAMILY_IPV6: u8 = 6;
 const FIXED_BYTES: usize = 184 + 2 * 16;
@@ -196,7 +201,8 @@ impl Announce {
         if version_min > version_max {
             return Err(WireError::Range);
         }
-        let insecure = reader.read::<u16>()? & FLAG_INSECURE != 0;
+        let flags = reader.read::<u16>()?;
+        let (insecure, force) = (flags & FLAG_INSECURE != 0, flags & FLAG_FORCE != 0);
         let (release, image) = reader.read()?;
         let (kind, activation) = reader.read()?;
         let (stage, family) = reader.read()?;
@@ -233,6 +239,7 @@ impl Announce {
             salt,
             sent_at_us,
             insecure,
+            force,
         })
     }
 
@@ -245,7 +252,7 @@ impl Announce {
         let family = family_of(self.data_group);
         writer
             .put((self.version_min, self.version_max))
-            .put(if self.insecure { FLAG_INSECURE } else { 0 })
+            .put(u16::from(self.insecure) * FLAG_INSECURE + u16::from(self.force) * FLAG_FORCE)
             .put((self.release, self.image))
             .put((self.kind, self.activation))
             .put((self.stage, family))
@@ -485,7 +492,7 @@ mod tests {
             (85, &[0], WireError::Value),
             (85, &[4], WireError::Value),
             (86, &[0], WireError::Value),
-            (86, &[10], WireError::Value),
+            (86, &[11], WireError::Value),
             (87, &[5], WireError::Family),
             (16, &[2, 1], WireError::Range),
             (232, &[64], WireError::Name),
@@ -542,7 +549,10 @@ mod tests {
     fn flags_of_a_newer_sender_are_ignored() {
         let mut body = emitted(&announce());
         body[2..4].copy_from_slice(&[0xff, 0xfe]);
-        assert_eq!(Announce::parse(&body), Ok(Announce { insecure: false, ..announce() }));
+        assert_eq!(
+            Announce::parse(&body),
+            Ok(Announce { insecure: false, force: true, ..announce() })
+        );
     }
 
     // PROTOCOL 2.3, 2.6
@@ -617,7 +627,7 @@ mod tests {
     proptest! {
         #[test]
         fn generated_values_come_back(
-            (version_min, more, insecure) in any::<(u8, u8, bool)>(),
+            (version_min, more, insecure, force) in any::<(u8, u8, bool, bool)>(),
             (release, image, salt) in any::<([u8; 32], [u8; 32], [u8; 16])>(),
             (app, label) in (any_name(), any_name()),
             (kind, activation, stage) in (
@@ -637,7 +647,7 @@ mod tests {
             assert_round_trip(&Announce {
                 version_min, version_max, release, image, app, label, kind, image_bytes, geometry,
                 preamble, data_group, feedback, timers, group_size, activation, stage, sender,
-                salt, sent_at_us, insecure,
+                salt, sent_at_us, insecure, force,
             });
         }
     }

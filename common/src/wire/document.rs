@@ -37,6 +37,7 @@ fn the_numbers_in_the_protocol_are_the_numbers_in_the_code() {
     assert_enum!("numbers: reasons", SolicitReason);
     assert_enum!("numbers: outcomes", Outcome);
     assert_enum!("numbers: faults", Fault);
+    assert_enum!("numbers: trial verdicts", TrialVerdict);
 }
 
 /// Bytes of a field of this type, none where they vary.

@@ -85,6 +85,12 @@ faults! {
     Internal = 15 "internal" "the host failed for a reason of its own",
     /// It fell behind the fleet and did not finish in the time that stragglers have.
     TooSlow = 16 "too-slow" "the host could not keep up, not even when it was served alone",
+    /// A command of the host's administrator refused the switch.
+    HookFailed = 17 "hook-failed" "a hook of the host refused the release",
+    /// The release was current and did not do well.
+    Unhealthy = 18 "unhealthy" "the release did not do well on the host",
+    /// The host found the release bad before, and was not told to take it nevertheless.
+    MarkedBad = 19 "marked-bad" "the host found this release bad before",
 }
 
 impl fmt::Display for Fault {
@@ -118,7 +124,7 @@ mod tests {
             assert!(others.clone().all(|other| other.as_str() != fault.as_str()));
             assert!(others.clone().all(|other| other.text() != fault.text()));
         }
-        assert_eq!(Fault::from_wire(17), Fault::Internal);
+        assert_eq!(Fault::from_wire(0x1234), Fault::Internal);
         assert_eq!(Fault::from_wire(u16::MAX), Fault::Internal);
     }
 }

@@ -39,6 +39,7 @@ mod testing;
 mod tests;
 mod text;
 mod tlv;
+mod trial;
 
 pub use activated::{Activated, Outcome};
 pub use advertise::{ADVERTISE_BLOCKS_MAX, Advertise};
@@ -61,6 +62,7 @@ pub use status::{DETAIL_BYTES_MAX, HostPhase, Status};
 pub use symbol::SymbolHeader;
 pub use text::{Printable, escaped, escaped_bytes};
 pub use tlv::{TLV_CRITICAL, Tlv};
+pub use trial::{TRIAL, TRIAL_OUTPUT_BYTES_MAX, TRIAL_RESULTS_MAX, Trial, TrialVerdict};
 
 use crate::id::SessionId;
 use crate::limits;

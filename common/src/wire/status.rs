@@ -18,7 +18,7 @@
 use std::time::Duration;
 
 use super::cursor::{Reader, Writer, wire_numbers};
-use super::{Fault, WireError, assert_control_fits, tlv};
+use super::{Fault, Trial, WireError, assert_control_fits};
 use crate::id::{BootNonce, Slot};
 
 /// Longest explanation of a fault.
@@ -89,6 +89,8 @@ pub struct Status {
     pub echo_us: u64,
     /// Time between that poll and this datagram.
     pub held: Duration,
+    /// How the release does there, where somebody asks.
+    pub trial: Option<Trial>,
 }
 
 impl Status {
@@ -98,7 +100,7 @@ impl Status {
     /// When it is not complete, or a value or its text is not allowed.
     pub fn parse(body: &[u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(body);
-        let message = Self {
+        let mut message = Self {
             slot: reader.read()?,
             nonce: reader.read()?,
             sweep: reader.read()?,
@@ -116,8 +118,9 @@ impl Status {
             phase: reader.read()?,
             is_catching_up: reader.read()?,
             detail: reader.text(DETAIL_BYTES_MAX.into())?,
+            trial: None,
         };
-        tlv::skip_unknown(reader)?;
+        message.trial = Trial::find(reader)?;
         Ok(message)
     }
 
@@ -134,6 +137,7 @@ impl Status {
             .put((self.fault, self.phase))
             .put(self.is_catching_up)
             .text(&self.detail, DETAIL_BYTES_MAX);
+        self.trial.iter().for_each(|trial| trial.emit(out));
     }
 }
 
@@ -163,6 +167,7 @@ mod tests {
             detail: detail.to_owned(),
             echo_us: 77,
             held: Duration::from_millis(3),
+            trial: None,
         }
     }
 
@@ -211,6 +216,7 @@ mod tests {
             detail: "x".repeat(200),
             echo_us: u64::MAX,
             held: Duration::from_micros(u32::MAX.into()),
+            trial: None,
         };
         assert_round_trip(&most);
         assert_eq!(refusal(&most, 78, &[0]), Some(WireError::Value));
@@ -254,7 +260,7 @@ mod tests {
             assert_round_trip(&Status {
                 slot, nonce, sweep, phase, blocks_done, blocks_total, received, lost, kernel_drops,
                 dropped_blocks, wasted, backlog_kib, is_catching_up, fault,
-                detail, echo_us, held,
+                detail, echo_us, held, trial: None,
             });
         }
     }

@@ -44,6 +44,7 @@ pub(super) fn announce() -> Announce {
         salt: [0x33; 16],
         sent_at_us: 5_000_001,
         insecure: true,
+        force: false,
     }
 }
 
@@ -109,6 +110,7 @@ fn status() -> Status {
         detail: "/var/lib/fanfare: 3 MiB short".to_owned(),
         echo_us: 77,
         held: Duration::from_millis(3),
+        trial: None,
     }
 }
 
@@ -164,6 +166,7 @@ fn from_host() -> Vec<Message> {
             outcome: Outcome::Done,
             fault: Fault::None,
             detail: String::new(),
+            trial: None,
         }),
     ]
 }

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! An unknown one is skipped, unless it is critical: then the whole message is refused
-//! (PROTOCOL 2.5). No extension is assigned yet.
+//! (PROTOCOL 2.5). Those that are assigned: [`super::trial`].
 
 use super::WireError;
 use super::cursor::{Reader, Writer};
@@ -47,14 +47,24 @@ impl<'a> Tlv<'a> {
     }
 }
 
-/// Walks over the extensions that are left in `reader`.
-pub(super) fn skip_unknown(mut reader: Reader<'_>) -> Result<(), WireError> {
+/// Shows type and value of each extension that is left in `reader` to `take`, which says whether it
+/// knows it.
+pub(super) fn walk<'a>(
+    mut reader: Reader<'a>,
+    mut take: impl FnMut(u8, &'a [u8]) -> Result<bool, WireError>,
+) -> Result<(), WireError> {
     while !reader.is_empty() {
-        if Tlv::read(&mut reader)?.is_critical() {
+        let tlv = Tlv::read(&mut reader)?;
+        if !take(tlv.kind, tlv.value)? && tlv.is_critical() {
             return Err(WireError::UnknownCritical);
         }
     }
     Ok(())
+}
+
+/// Walks over the extensions that are left in `reader`, of a message that knows none.
+pub(super) fn skip_unknown(reader: Reader<'_>) -> Result<(), WireError> {
+    walk(reader, |_, _| Ok(false))
 }
 
 #[cfg(test)]

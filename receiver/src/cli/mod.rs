@@ -51,6 +51,9 @@ fn run_daemon(args: &RunArgs) -> Result<(), Complaint> {
     let remote = settings::helper_socket(args.helper.as_deref(), &config)
         .map(|socket| part_from(&mut options, &socket))
         .transpose()?;
+    if remote.is_none() {
+        settings::check_hooks(&args.place, &options.policies)?;
+    }
     let stop = StopFlag::new().map_err(cannot_start)?;
     let board = StatusBoard::default();
     let (keeper, listener) = remote.unzip();
@@ -91,7 +94,8 @@ fn run_helper(args: &HelperArgs) -> Result<(), Complaint> {
         helper::expect_roots_own(&file).map_err(failed)?;
     }
     let config = settings::load(&args.place)?;
-    let options = settings::resolve_helper(args, &config)?;
+    let options = settings::resolve_helper(args, &config, machine_name)?;
+    settings::check_hooks(&args.place, &options.policies)?;
     let stop = StopFlag::new().map_err(cannot_start)?;
     helper::run(&options, &stop).map_err(failed)
 }

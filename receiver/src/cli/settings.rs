@@ -9,10 +9,12 @@ use common::id::{AppName, HostName};
 use common::net::parse_group;
 
 use super::args::{HelperArgs, PlaceArgs, RunArgs};
+use crate::activation::Policy;
 use crate::config::{self, AppSettings, Config};
 use crate::daemon::Options;
 use crate::exit::{Complaint, Exit};
 use crate::helper;
+use crate::hooks::check_file;
 use crate::pipeline::Manners;
 use crate::store::{AppConfig, default_root, limits};
 
@@ -52,14 +54,29 @@ pub fn helper_socket(flag: Option<&Path>, config: &Config) -> Option<PathBuf> {
 ///
 /// # Errors
 /// What the command line or the file lacks, or what does not fit together.
-pub fn resolve_helper(args: &HelperArgs, config: &Config) -> Result<helper::Options, Complaint> {
+pub fn resolve_helper(
+    args: &HelperArgs,
+    config: &Config,
+    machine_name: impl FnOnce() -> String,
+) -> Result<helper::Options, Complaint> {
     let store = store(&args.place, config);
+    let apps = apps(&args.apps, &args.place, config, &store)?;
+    let policies = policies(&apps, config);
+    if let Some((app, _)) = policies.iter().find(|(_, policy)| policy.asks_the_network()) {
+        let line = format!(
+            "[app.{app}.health] http: the helper, which asks, has no network; give a command that \
+             needs none, or one that leaves it, as docs/OPERATIONS.md shows"
+        );
+        return Err(Complaint::new(Exit::Configuration, line));
+    }
     let user = args.user.as_ref().or(config.user.as_ref());
     let tenant = helper::find_user(user.map_or(DEFAULT_USER, String::as_str));
     Ok(helper::Options {
         socket: helper_socket(args.helper.as_deref(), config)
             .unwrap_or_else(|| DEFAULT_SOCKET.into()),
-        apps: apps(&args.apps, &args.place, config, &store)?,
+        apps,
+        policies,
+        host: host(None, config, machine_name)?,
         store,
         tenant: tenant.map_err(|line| Complaint::new(Exit::Configuration, line))?,
     })
@@ -77,6 +94,48 @@ pub fn root(app: &AppName, config: &Config, store: &Path) -> PathBuf {
     configured.unwrap_or_else(|| default_root(store, app))
 }
 
+/// Checks what hooks would run, and who could change that: their programs, and the file that names
+/// them.
+///
+/// # Errors
+/// The first path that may not be trusted, and what to do.
+pub fn check_hooks(
+    place: &PlaceArgs,
+    policies: &BTreeMap<AppName, Policy>,
+) -> Result<(), Complaint> {
+    let refuse = |line| Complaint::new(Exit::Configuration, line);
+    let mut has_hooks = false;
+    for (app, policy) in policies {
+        has_hooks |= policy.programs().next().is_some();
+        policy
+            .check_programs()
+            .map_err(|reason| refuse(format!("[app.{app}] a hook is refused: {reason}")))?;
+    }
+    if has_hooks {
+        check_file(config_path(place)).map_err(|reason| {
+            refuse(format!("the configuration names hooks, so nobody else may change it: {reason}"))
+        })?;
+    }
+    Ok(())
+}
+
+/// What is done around the switches of `apps`.
+fn policies(apps: &[AppConfig], config: &Config) -> BTreeMap<AppName, Policy> {
+    let plain = AppSettings::default();
+    let settings = |app: &AppName| config.app.get(app).unwrap_or(&plain);
+    apps.iter().map(|app| (app.app.clone(), settings(&app.app).policy())).collect()
+}
+
+/// This host's name: what a flag or the file says, or the machine's.
+fn host(
+    named: Option<&HostName>,
+    config: &Config,
+    machine_name: impl FnOnce() -> String,
+) -> Result<HostName, Complaint> {
+    let named = named.or(config.host.as_ref()).cloned();
+    named.map_or_else(|| host_of_machine(&machine_name()), Ok)
+}
+
 /// What the daemon is to do; `machine_name` is asked for only when nobody named the host.
 ///
 /// # Errors
@@ -90,13 +149,14 @@ pub fn resolve(
     let group = group(args, config)?;
     check_source(args.source, group)?;
     let store = store(&args.place, config);
-    let named = args.host.clone().or_else(|| config.host.clone());
+    let apps = apps(&args.apps, &args.place, config, &store)?;
     Ok(Options {
         interface: args.interface.clone().or_else(|| config.interface.clone()),
         group,
-        apps: apps(&args.apps, &args.place, config, &store)?,
+        policies: policies(&apps, config),
+        apps,
         store,
-        host: named.map_or_else(|| host_of_machine(&machine_name()), Ok)?,
+        host: host(args.host.as_ref(), config, machine_name)?,
         once: args.once,
         insecure: true,
         source: args.source,

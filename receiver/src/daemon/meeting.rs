@@ -79,7 +79,8 @@ pub fn decide(
     if is_over(session) {
         return Meeting::Ignore(Reason::Over);
     }
-    if matches!(announce.stage, SenderStage::Activating | SenderStage::Closing) {
+    let is_late = [SenderStage::Activating, SenderStage::Judging, SenderStage::Closing];
+    if is_late.contains(&announce.stage) {
         return Meeting::Ignore(Reason::Closing);
     }
     let theirs = (announce.sender.started, announce.sender.instance);

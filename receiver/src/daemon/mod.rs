@@ -29,10 +29,11 @@ use common::time::Timestamp;
 use common::wire::Seal;
 use tracing::{info, warn};
 
+use crate::activation::{Activator, Policy};
 use crate::keeper::Keeper;
 use crate::pipeline::{Assembly, Manners, Pipeline, Report};
 use crate::session::Verdict;
-use crate::status::{DaemonFacts, SessionStatus, StatusBoard};
+use crate::status::{ActivationSource, DaemonFacts, SessionStatus, StatusBoard};
 use crate::store::{AppConfig, Store, StoreError};
 use member::{Joining, Member};
 
@@ -69,6 +70,8 @@ pub struct Options {
     pub store: PathBuf,
     /// The apps that this host takes.
     pub apps: Vec<AppConfig>,
+    /// What is done around their switches; nothing where an app has none.
+    pub policies: BTreeMap<AppName, Policy>,
     /// Its name.
     pub host: HostName,
     /// Ends after the first session.
@@ -154,7 +157,15 @@ pub fn run(
     interface(options)?;
     let store = Store::open(&options.store, options.apps.clone())?;
     warn!("one process: what listens to the network also mounts and switches, and is not confined");
-    run_with(options, Arc::new(store), network, stop, board)
+    let host = options.host.clone();
+    let activator = Arc::new(Activator::new(store, host, &options.apps, &options.policies));
+    activator.resume();
+    let done = run_with(options, Arc::clone(&activator) as Arc<dyn Keeper>, network, stop, board);
+    while done.is_ok() && !stop.is_raised() && !activator.is_idle() {
+        wait(&[stop.as_fd()], Some(METER_INTERVAL)).map_err(DaemonError::Network)?;
+    }
+    activator.stop();
+    done
 }
 
 fn interface(options: &Options) -> Result<Interface, InterfaceError> {
@@ -197,6 +208,7 @@ pub fn run_with(
     let probe = network.unicast(bind, &interface, &data).map_err(DaemonError::Network)?;
     probe.buffers().complaint(&DATA_BUFFERS).iter().for_each(|line| warn!("{line}"));
     board.open(facts(options, &interface, &*keeper));
+    board.show_activations(activations(options, &keeper));
     let mut daemon = Daemon {
         options,
         network,
@@ -259,6 +271,17 @@ fn announce_start(options: &Options, interface: &Interface, keeper: &dyn Keeper)
 /// How a group that symbols come to is listened to.
 fn data_link(options: &Options) -> LinkOptions {
     LinkOptions { source: options.source, buffers: DATA_BUFFERS, ..LinkOptions::default() }
+}
+
+/// What `fanhost status` says of the last activation of each app.
+fn activations(options: &Options, keeper: &Arc<dyn Keeper>) -> ActivationSource {
+    let apps: Vec<AppName> = options.apps.iter().map(|app| app.app.clone()).collect();
+    let keeper = Arc::clone(keeper);
+    // Of an app that nothing can be said of, nothing is shown.
+    Arc::new(move || {
+        let shown = apps.iter().filter_map(|app| keeper.progress(app).ok().flatten());
+        shown.collect()
+    })
 }
 
 /// What `fanhost status` says of the daemon itself.

@@ -171,6 +171,7 @@ impl Daemon<'_> {
             image: announce.image,
             lengths: announce.preamble,
             geometry: announce.geometry,
+            is_forced: announce.force,
         };
         match self.pipeline.begin(task) {
             Ok(work) => {

@@ -7,6 +7,8 @@ use std::os::unix::net::UnixStream;
 use tracing::{debug, info, warn};
 
 use super::status_listener;
+use crate::activation::Activator;
+use crate::hooks::Cause;
 use crate::keeper::message::{
     Answer, COMPLAINTS_MAX, HostFacts, Offered, Reply, Request, cut, receive, send,
 };
@@ -16,8 +18,8 @@ use crate::store::{Owner, Store, StoreError};
 /// What a thread of the helper has at hand.
 #[derive(Clone, Copy)]
 pub struct Helper<'a> {
-    /// The store.
-    pub store: &'a Store,
+    /// The store, and what is done around its switches.
+    pub activator: &'a Activator,
     /// The user that receives.
     pub tenant: Owner,
 }
@@ -46,7 +48,7 @@ impl Helper<'_> {
             Err(error) => return Err(error),
         };
         if request == Request::Listen {
-            let listener = status_listener(self.store)?;
+            let listener = status_listener(self.store())?;
             self.reply(stream, Answer::Done)?;
             return send_descriptor(stream, listener.as_fd());
         }
@@ -55,14 +57,14 @@ impl Helper<'_> {
     }
 
     fn reply(&self, stream: &UnixStream, answer: Answer) -> io::Result<()> {
-        let complaints = self.store.take_complaints();
+        let complaints = self.store().take_complaints();
         complaints.iter().for_each(|line| warn!("{line}"));
         let complaints = complaints.into_iter().take(COMPLAINTS_MAX).map(cut).collect();
         send(stream, &Reply { answer, complaints })
     }
 
     fn carry_out(&self, stream: &UnixStream, request: Request) -> Result<Answer, StoreError> {
-        let store = self.store;
+        let store = self.store();
         match request {
             Request::Hello => return Ok(Answer::Host(self.facts())),
             Request::Listen => unreachable!("it is answered with a descriptor"),
@@ -77,8 +79,12 @@ impl Helper<'_> {
                 return self.stage(stream, offer, is_received);
             }
             Request::Activate { app, release } => {
-                store.activate(&app, release)?;
+                self.activator.activate(&app, release, Cause::Send)?;
                 info!("{app}: current is {}", release.0.short());
+            }
+            Request::Progress { app } => {
+                let progress = self.activator.progress(&app)?;
+                return Ok(Answer::Progress(progress.map(Box::new)));
             }
             Request::Prune { app } => store.prune(&app)?,
         }
@@ -93,10 +99,10 @@ impl Helper<'_> {
     ) -> Result<Answer, StoreError> {
         let offer = offer.read()?;
         let app = &offer.manifest.app;
-        self.store.check(app, &offer)?;
+        self.store().check(app, &offer)?;
         let image = match is_received {
-            true => self.store.adopt(app, &offer)?,
-            false => match self.store.verify_held(app, &offer)? {
+            true => self.store().adopt(app, &offer)?,
+            false => match self.store().verify_held(app, &offer)? {
                 Some(image) => image,
                 None => return Ok(Answer::Spoiled),
             },
@@ -105,16 +111,20 @@ impl Helper<'_> {
             // The release is made all the same: it will be asked for again.
             debug!("nobody hears that the image is durable: {error}");
         }
-        self.store.stage(app, &offer, image)?;
+        self.store().stage(app, &offer, image)?;
         info!("{app} {}: staged, {}", offer.manifest.label, offer.release.0.short());
         Ok(Answer::Done)
     }
 
+    fn store(&self) -> &Store {
+        self.activator.store()
+    }
+
     fn facts(&self) -> HostFacts {
-        let capabilities = self.store.capabilities();
+        let capabilities = self.store().capabilities();
         HostFacts {
-            store: self.store.root().to_path_buf(),
-            apps: self.store.apps(),
+            store: self.store().root().to_path_buf(),
+            apps: self.store().apps(),
             kinds: capabilities.kinds,
             complaints: capabilities.complaints,
         }

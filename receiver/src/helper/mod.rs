@@ -14,6 +14,7 @@ mod answer;
 mod tests;
 mod user;
 
+use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
@@ -24,12 +25,14 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use common::id::{AppName, HostName};
 use common::net::{StopFlag, wait};
 use rustix::thread::UnshareFlags;
 use sd_notify::NotifyState;
 use tracing::{info, warn};
 
 pub use self::user::find_user;
+use crate::activation::{Activator, Policy};
 use crate::control;
 use crate::keeper::socket;
 use crate::status;
@@ -51,6 +54,10 @@ pub struct Options {
     pub store: PathBuf,
     /// The apps that are kept here.
     pub apps: Vec<AppConfig>,
+    /// What is done around their switches; nothing where an app has none.
+    pub policies: BTreeMap<AppName, Policy>,
+    /// This host's name, for hooks.
+    pub host: HostName,
     /// The user that receives.
     pub tenant: Owner,
 }
@@ -107,7 +114,11 @@ pub fn run(options: &Options, stop: &StopFlag) -> Result<(), HelperError> {
     let apps = options.apps.clone();
     let store = Store::open_for(world, &options.store, apps, Some(options.tenant))?;
     announce(options, &store);
-    serve(&store, options, &listener, stop)
+    let activator = Activator::new(store, options.host.clone(), &options.apps, &options.policies);
+    activator.resume();
+    let done = serve(&activator, options, &listener, stop);
+    activator.stop();
+    done
 }
 
 /// The socket that a service manager made, if one did.
@@ -152,12 +163,12 @@ fn announce(options: &Options, store: &Store) {
 }
 
 fn serve(
-    store: &Store,
+    activator: &Activator,
     options: &Options,
     listener: &UnixListener,
     stop: &StopFlag,
 ) -> Result<(), HelperError> {
-    let helper = answer::Helper { store, tenant: options.tenant };
+    let helper = answer::Helper { activator, tenant: options.tenant };
     let work = || {
         while !stop.is_raised() {
             match next(listener, stop) {

@@ -1,5 +1,6 @@
 //! Who may ask the helper, and what he gets.
 
+use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -11,6 +12,7 @@ use common::net::StopFlag;
 use rustix::process::{Gid, Uid};
 
 use super::{expect_roots_own, serve};
+use crate::activation::Activator;
 use crate::helper::Options;
 use crate::keeper::message::{Answer, Reply, Request, receive, send};
 use crate::keeper::{Keeper, Remote, socket};
@@ -30,12 +32,22 @@ fn beside_a_helper(name: &str, user: u32, ask: impl FnOnce(&Path) + Send) {
     let apps = vec![place.config()];
     let store = Store::open_for(Arc::new(SystemWorld), &place.store, apps.clone(), Some(TENANT));
     let store = store.unwrap();
-    let options = Options { socket: path.clone(), store: place.store, apps, tenant: TENANT };
+    let host = "web-1".parse().unwrap();
+    let options = Options {
+        socket: path.clone(),
+        store: place.store,
+        apps,
+        policies: BTreeMap::new(),
+        host,
+        tenant: TENANT,
+    };
+    let host = options.host.clone();
+    let activator = Activator::new(store, host, &options.apps, &options.policies);
     let listener = socket::bind(&path, TENANT).unwrap();
     listener.set_nonblocking(true).unwrap();
     let stop = StopFlag::new().unwrap();
     std::thread::scope(|scope| {
-        scope.spawn(|| serve(&store, &options, &listener, &stop).unwrap());
+        scope.spawn(|| serve(&activator, &options, &listener, &stop).unwrap());
         let asked = scope.spawn(|| {
             let (user, group) = (Uid::from_raw(user), Gid::from_raw(TENANT.group));
             rustix::thread::set_thread_groups(&[]).unwrap();

@@ -14,6 +14,7 @@ use common::wire::Fault;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::activation::Progress;
 use crate::store::{Holdings, Offer, StoreError};
 
 /// Longest message: a manifest and signatures, each letter of them escaped.
@@ -64,6 +65,11 @@ pub enum Request {
         app: AppName,
         /// To this release.
         release: ReleaseId,
+    },
+    /// How far an app's last activation has come: answered by [`Answer::Progress`].
+    Progress {
+        /// Of this app.
+        app: AppName,
     },
     /// Removes what is no longer needed.
     Prune {
@@ -144,6 +150,8 @@ pub enum Answer {
     Host(HostFacts),
     /// What is held.
     Held(Holdings),
+    /// How far the last activation has come, if there was one.
+    Progress(Option<Box<Progress>>),
     /// It cannot be done.
     Failed {
         /// What the sender is told, by its number on the wire.
@@ -251,6 +259,7 @@ mod tests {
             Request::Check { offer: offered() },
             Request::Stage { offer: offered(), is_received: true },
             Request::Activate { app: app.clone(), release },
+            Request::Progress { app: app.clone() },
             Request::Prune { app },
         ]
     }

@@ -1,7 +1,7 @@
 //! The seam between the sessions, which speak to the network, and what may change this host.
 //!
 //! A [`Keeper`] looks things up, opens the unfinished image, and has the privileged verbs done:
-//! stage, activate, prune. [`Store`] does them itself, in one process with the sessions;
+//! stage, activate, prune. [`Activator`] does them itself, in one process with the sessions;
 //! [`Remote`] asks the helper ([`crate::helper`]) for them, in [`message`]s through a [`socket`].
 //!
 //! Not here: how anything is done, and when. Invariant: whoever asks is not believed: what he says
@@ -19,7 +19,9 @@ use common::digest::Digest;
 use common::id::{AppName, ReleaseId};
 
 pub use self::remote::Remote;
-use crate::store::{Capabilities, Holdings, Offer, Partial, Store, StoreError};
+use crate::activation::{Activator, Progress};
+use crate::hooks::Cause;
+use crate::store::{Capabilities, Holdings, Offer, Partial, StoreError};
 
 /// What sessions ask of the store. Every verb may be called from several threads, may be repeated,
 /// and may take as long as a disk does, except those two that say they do not.
@@ -45,13 +47,13 @@ pub trait Keeper: Send + Sync + fmt::Debug {
     /// Refuses what could not be staged here, before a byte of it is received.
     ///
     /// # Errors
-    /// As [`Store::check`].
+    /// As [`crate::store::Store::check`].
     fn check(&self, app: &AppName, offer: &Offer) -> Result<(), StoreError>;
 
     /// Begins to receive an image, or goes on where an earlier attempt ended.
     ///
     /// # Errors
-    /// As [`Store::begin`].
+    /// As [`crate::store::Store::begin`].
     fn begin(&self, app: &AppName, preamble: Arc<Preamble>) -> Result<Partial, StoreError>;
 
     /// Makes a release of an image that is held from before, beside the active one. False when the
@@ -59,7 +61,7 @@ pub trait Keeper: Send + Sync + fmt::Debug {
     /// image was found to be right.
     ///
     /// # Errors
-    /// As [`Store::verify_held`] and [`Store::stage`].
+    /// As [`crate::store::Store::verify_held`] and [`crate::store::Store::stage`].
     fn stage_held(
         &self,
         app: &AppName,
@@ -71,7 +73,7 @@ pub trait Keeper: Send + Sync + fmt::Debug {
     /// `is_durable`, and makes a release of it.
     ///
     /// # Errors
-    /// As [`Partial::finish`] and [`Store::stage`].
+    /// As [`Partial::finish`] and [`crate::store::Store::stage`].
     fn stage_received(
         &self,
         app: &AppName,
@@ -80,27 +82,34 @@ pub trait Keeper: Send + Sync + fmt::Debug {
         is_durable: &dyn Fn(),
     ) -> Result<(), StoreError>;
 
-    /// Switches `current` to a staged release.
+    /// Asks the pre-activate hooks, and switches `current` to a staged release. What follows goes
+    /// on after this has returned.
     ///
     /// # Errors
-    /// As [`Store::activate`].
+    /// As [`Activator::activate`].
     fn activate(&self, app: &AppName, release: ReleaseId) -> Result<(), StoreError>;
+
+    /// How far the app's last activation has come, also while [`Keeper::activate`] is at it.
+    ///
+    /// # Errors
+    /// When there is no such app, or nobody can be asked.
+    fn progress(&self, app: &AppName) -> Result<Option<Progress>, StoreError>;
 
     /// Removes what is no longer needed, once an activation was told.
     ///
     /// # Errors
-    /// As [`Store::prune`].
+    /// As [`crate::store::Store::prune`].
     fn prune(&self, app: &AppName) -> Result<(), StoreError>;
 }
 
 /// One process: the sessions change the host themselves.
-impl Keeper for Store {
+impl Keeper for Activator {
     fn capabilities(&self) -> Capabilities {
-        self.capabilities()
+        self.store().capabilities()
     }
 
     fn take_complaints(&self) -> Vec<String> {
-        self.take_complaints()
+        self.store().take_complaints()
     }
 
     fn holdings(
@@ -109,15 +118,15 @@ impl Keeper for Store {
         release: &ReleaseId,
         image: &Digest,
     ) -> Result<Holdings, StoreError> {
-        Ok(self.holdings(app, release, image))
+        Ok(self.store().holdings(app, release, image))
     }
 
     fn check(&self, app: &AppName, offer: &Offer) -> Result<(), StoreError> {
-        self.check(app, offer)
+        self.store().check(app, offer)
     }
 
     fn begin(&self, app: &AppName, preamble: Arc<Preamble>) -> Result<Partial, StoreError> {
-        self.begin(app, preamble)
+        self.store().begin(app, preamble)
     }
 
     fn stage_held(
@@ -126,9 +135,9 @@ impl Keeper for Store {
         offer: &Offer,
         is_durable: &dyn Fn(),
     ) -> Result<bool, StoreError> {
-        let Some(image) = self.verify_held(app, offer)? else { return Ok(false) };
+        let Some(image) = self.store().verify_held(app, offer)? else { return Ok(false) };
         is_durable();
-        self.stage(app, offer, image).map(|_| true)
+        self.store().stage(app, offer, image).map(|_| true)
     }
 
     fn stage_received(
@@ -140,14 +149,18 @@ impl Keeper for Store {
     ) -> Result<(), StoreError> {
         let image = partial.finish()?;
         is_durable();
-        self.stage(app, offer, image).map(drop)
+        self.store().stage(app, offer, image).map(drop)
     }
 
     fn activate(&self, app: &AppName, release: ReleaseId) -> Result<(), StoreError> {
-        self.activate(app, release)
+        self.activate(app, release, Cause::Send)
+    }
+
+    fn progress(&self, app: &AppName) -> Result<Option<Progress>, StoreError> {
+        self.progress(app)
     }
 
     fn prune(&self, app: &AppName) -> Result<(), StoreError> {
-        self.prune(app)
+        self.store().prune(app)
     }
 }

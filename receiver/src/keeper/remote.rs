@@ -22,6 +22,7 @@ use common::wire::Fault;
 use super::Keeper;
 use super::message::{Answer, HostFacts, Offered, Reply, Request, receive, send};
 use super::socket::receive_descriptor;
+use crate::activation::Progress;
 use crate::store::{Capabilities, Holdings, Incoming, Offer, Partial, StoreError, SystemWorld};
 
 /// How long a helper that does not answer is waited for: a service manager starts it again after
@@ -169,6 +170,13 @@ impl Keeper for Remote {
 
     fn activate(&self, app: &AppName, release: ReleaseId) -> Result<(), StoreError> {
         self.order(&Request::Activate { app: app.clone(), release })
+    }
+
+    fn progress(&self, app: &AppName) -> Result<Option<Progress>, StoreError> {
+        match self.ask(&Request::Progress { app: app.clone() }, &|| {})? {
+            Answer::Progress(progress) => Ok(progress.map(|it| *it)),
+            other => Err(nonsense(&self.socket, &other)),
+        }
     }
 
     fn prune(&self, app: &AppName) -> Result<(), StoreError> {

@@ -16,7 +16,7 @@ use common::id::{BlockIndex, FrameIndex};
 use common::wire::Fault;
 
 use super::work::finish_if_complete;
-use super::{Work, runs};
+use super::{Work, runs, watch};
 use crate::keeper::Keeper;
 use crate::session::StoreEvent;
 use crate::store::{Holdings, Offer, Partial, StoreError};
@@ -40,7 +40,7 @@ pub enum Order {
 }
 
 /// Tells what the store has of the release, then works off orders until there are no more.
-pub fn run(keeper: &dyn Keeper, work: &Weak<Work>, orders: &Receiver<Order>, image: &Digest) {
+pub fn run(keeper: &Arc<dyn Keeper>, work: &Weak<Work>, orders: &Receiver<Order>, image: &Digest) {
     let Some(holds_image) = work.upgrade().map(|work| look_up(keeper, &work, image)) else {
         return;
     };
@@ -62,7 +62,7 @@ pub fn run(keeper: &dyn Keeper, work: &Weak<Work>, orders: &Receiver<Order>, ima
 }
 
 /// Whether the image is held; the daemon, which touches no disk, is told of all that is.
-fn look_up(keeper: &dyn Keeper, work: &Work, image: &Digest) -> bool {
+fn look_up(keeper: &Arc<dyn Keeper>, work: &Arc<Work>, image: &Digest) -> bool {
     let holdings = match keeper.holdings(&work.app, &work.release, image) {
         Ok(holdings) => holdings,
         Err(error) => {
@@ -73,9 +73,21 @@ fn look_up(keeper: &dyn Keeper, work: &Work, image: &Digest) -> bool {
         }
     };
     work.tell_held(holdings);
-    if holdings.release {
+    // PROTOCOL 8.5.
+    if holdings.is_bad && !work.is_forced {
+        let detail = format!(
+            "{}: this release was found bad here before (fanhost releases says why); fanfare send \
+             --force has it taken nevertheless",
+            work.app
+        );
+        work.tell(StoreEvent::Failed { fault: Fault::MarkedBad, detail });
+    } else if holdings.release {
         work.tell(StoreEvent::Staged);
         if holdings.is_current {
+            if let Some(progress) = watch::look(&**keeper, work, 0) {
+                watch::tell(work, &progress);
+                watch::watch(keeper, work, 0);
+            }
             work.tell(StoreEvent::Switched);
         }
     }
@@ -89,7 +101,7 @@ fn failure(error: &StoreError) -> Failure {
 }
 
 fn prepare(
-    keeper: &dyn Keeper,
+    keeper: &Arc<dyn Keeper>,
     work: &Arc<Work>,
     bytes: &[u8],
     holds_image: bool,
@@ -126,7 +138,11 @@ fn prepare(
 }
 
 /// Opens the partial image, waiting while a former session still has it.
-fn begin(keeper: &dyn Keeper, work: &Work, preamble: &Arc<Preamble>) -> Result<Partial, Failure> {
+fn begin(
+    keeper: &Arc<dyn Keeper>,
+    work: &Work,
+    preamble: &Arc<Preamble>,
+) -> Result<Partial, Failure> {
     let until = Instant::now() + BUSY_WAIT_MAX;
     loop {
         match keeper.begin(&work.app, Arc::clone(preamble)) {
@@ -168,7 +184,7 @@ fn take_partial(work: &Work) -> Option<Partial> {
     work.partial.write().unwrap_or_else(PoisonError::into_inner).take()
 }
 
-fn finish(keeper: &dyn Keeper, work: &Work) -> Result<(), Failure> {
+fn finish(keeper: &Arc<dyn Keeper>, work: &Work) -> Result<(), Failure> {
     let Some(partial) = take_partial(work) else { return Ok(()) };
     let preamble = work.prepared.get().expect("a partial image has a plan");
     let told = || work.tell(StoreEvent::ImageDurable);
@@ -179,8 +195,16 @@ fn finish(keeper: &dyn Keeper, work: &Work) -> Result<(), Failure> {
     Ok(())
 }
 
-fn activate(keeper: &dyn Keeper, work: &Work) -> Result<(), Failure> {
-    keeper.activate(&work.app, work.release).map_err(|error| failure(&error))?;
+fn activate(keeper: &Arc<dyn Keeper>, work: &Arc<Work>) -> Result<(), Failure> {
+    let known = keeper.progress(&work.app).ok().flatten();
+    let after = known.map_or(0, |progress| progress.number);
+    watch::watch(keeper, work, after);
+    let done = keeper.activate(&work.app, work.release);
+    if let Some(progress) = watch::look(&**keeper, work, after) {
+        // PROTOCOL 8.4: whoever hears of the switch hears with it whether a verdict comes.
+        watch::tell(work, &progress);
+    }
+    done.map_err(|error| failure(&error))?;
     work.tell(StoreEvent::Switched);
     // Old releases go after the switch is told; what cannot go is a complaint, not a failure.
     keeper.prune(&work.app).map_err(|error| failure(&error))

@@ -18,6 +18,8 @@ pub const WORKERS_MAX: usize = 64;
 const WHO_PROCESS: libc::c_int = 1;
 /// `IOPRIO_CLASS_IDLE` in its place.
 const CLASS_IDLE: libc::c_int = 3 << 13;
+/// `IOPRIO_CLASS_NONE` in its place: the rank follows from the process's nice value.
+const CLASS_NONE: libc::c_int = 0;
 
 /// How a disk's scheduler ranks what the data path reads and writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -78,10 +80,21 @@ impl Manners {
         if self.io_class == IoClass::Normal {
             return Ok(());
         }
-        // SAFETY: three plain numbers; the call changes the calling thread alone.
-        let done = unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, CLASS_IDLE) };
-        if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        rank_thread(CLASS_IDLE)
     }
+}
+
+/// Gives this thread, and the processes that it will start, the rank that the process as a whole
+/// has: what runs for the services does not stand behind them.
+pub fn take_process_rank() {
+    // Where the kernel refuses, the rank was never another.
+    let _ = rank_thread(CLASS_NONE);
+}
+
+fn rank_thread(class: libc::c_int) -> io::Result<()> {
+    // SAFETY: three plain numbers; the call changes the calling thread alone.
+    let done = unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, class) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 #[cfg(test)]

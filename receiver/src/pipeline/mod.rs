@@ -11,6 +11,7 @@ mod fragments;
 mod install;
 mod manners;
 mod units;
+mod watch;
 mod work;
 
 use std::io;
@@ -33,7 +34,7 @@ use crate::store::{Holdings, Partial};
 pub use assembly::Assembly;
 use fragments::Fragments;
 use install::Order;
-pub use manners::{IoClass, Manners, WORKERS_MAX};
+pub use manners::{IoClass, Manners, WORKERS_MAX, take_process_rank};
 
 /// What the threads tell the socket thread.
 #[derive(Debug)]
@@ -84,6 +85,7 @@ pub struct Work {
     release: ReleaseId,
     lengths: PreambleLengths,
     geometry: Geometry,
+    is_forced: bool,
     is_cancelled: AtomicBool,
     is_finishing: AtomicBool,
     backlog_bytes: AtomicU64,
@@ -120,6 +122,8 @@ pub struct Task {
     pub lengths: PreambleLengths,
     /// How the session is cut.
     pub geometry: Geometry,
+    /// It is taken even if it was found bad here.
+    pub is_forced: bool,
 }
 
 impl Pipeline {
@@ -166,6 +170,7 @@ impl Pipeline {
             release: task.release,
             lengths: task.lengths,
             geometry: task.geometry,
+            is_forced: task.is_forced,
             is_cancelled: AtomicBool::new(false),
             is_finishing: AtomicBool::new(false),
             backlog_bytes: AtomicU64::new(0),
@@ -183,7 +188,7 @@ impl Pipeline {
         thread::Builder::new().name("installer".to_owned()).spawn(move || {
             // The first worker has told where it cannot be done.
             let _ = manners.adopt();
-            install::run(&*keeper, &installed, &queue, &task.image);
+            install::run(&keeper, &installed, &queue, &task.image);
         })?;
         Ok(work)
     }

@@ -13,6 +13,7 @@ pub mod phase;
 mod report;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -28,7 +29,7 @@ use common::timers::{Deadline, Timers};
 use common::units::Bitrate;
 use common::wire::{
     Activation, Advertise, Announce, CatchUp, Fault, HAVE_RANGES_MAX, Have, HostPhase, Join,
-    JoinAck, JoinVerdict, KindSet, Message, Need, Poll, SenderStage, SymbolHeader,
+    JoinAck, JoinVerdict, KindSet, Message, Need, Poll, SenderStage, SymbolHeader, Trial,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -136,6 +137,13 @@ pub enum StoreEvent {
     Staged,
     /// `current` points at the release.
     Switched,
+    /// The trial of the release has come so far; `detail` says why, where it did not do well.
+    Trial {
+        /// How far.
+        trial: Trial,
+        /// One line for people.
+        detail: String,
+    },
     /// It will not work.
     Failed {
         /// The cause, for the sender's table.
@@ -239,6 +247,8 @@ pub struct Session {
     knows_held: bool,
     fault: Fault,
     detail: String,
+    /// How the release does here, and when that was heard.
+    trial: Option<(Trial, Timestamp)>,
     drops: DropCounters,
     timers: Timers<TimerName>,
     rng: StdRng,
@@ -292,6 +302,7 @@ impl Session {
             hearing: Hearing::new(now),
             fault: Fault::None,
             detail: String::new(),
+            trial: None,
             drops: DropCounters::default(),
             timers,
             rng,
@@ -482,6 +493,7 @@ impl Session {
             StoreEvent::ImageDurable => self.advance(Step::ImageDurable),
             StoreEvent::Staged => self.on_staged(now),
             StoreEvent::Switched => self.on_switched(now),
+            StoreEvent::Trial { trial, detail } => self.on_trial(now, trial, detail),
             StoreEvent::Failed { fault, detail } => self.on_failed(now, fault, detail),
         }
         if self.is_asking() && self.blocks.are_all_done() && !self.facts.holds_release {
@@ -508,6 +520,7 @@ impl Session {
 
     /// This host is told to stop: the sender is told, then the session is over (PROTOCOL 7.8).
     pub fn handle_shutdown(&mut self, now: Timestamp) {
+        self.abandon_trial();
         // A switch that was ordered takes milliseconds and will have been made.
         if self.phase != HostPhase::Activating {
             self.advance(Step::GaveUp);
@@ -541,7 +554,7 @@ impl Session {
             TimerName::Backoff => self.send_need(now),
             TimerName::StatusSlot => self.send_status(now),
             TimerName::Rate => self.send_rate(now),
-            TimerName::Acknowledge => self.send_activated(),
+            TimerName::Acknowledge => self.send_activated(now),
             TimerName::Missed => self.on_missed(now),
             TimerName::Silence => {
                 self.outputs.push_back(Output::Ended(Ending::SenderLost));

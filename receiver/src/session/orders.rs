@@ -112,7 +112,7 @@ impl Session {
         }
     }
 
-    pub(super) fn send_activated(&mut self) {
+    pub(super) fn send_activated(&mut self, now: Timestamp) {
         let Some(slot) = self.slot else { return };
         let outcome = match self.phase {
             HostPhase::Active => Outcome::Done,
@@ -121,7 +121,8 @@ impl Session {
         let (nonce, release, detail) = (self.facts.nonce, self.release, self.detail.clone());
         let fault = if outcome == Outcome::Done { Fault::None } else { self.fault };
         let issue = self.orders.issue.unwrap_or(0);
-        let activated = Activated { slot, nonce, release, issue, outcome, fault, detail };
+        let trial = self.trial(now);
+        let activated = Activated { slot, nonce, release, issue, outcome, fault, detail, trial };
         self.send(Message::Activated(activated));
     }
 }

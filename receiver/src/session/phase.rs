@@ -19,13 +19,15 @@ pub enum Step {
     Switch,
     /// `current` points at the release.
     Switched,
+    /// It did not do well where it was current.
+    Condemned,
     /// The release will not be had in this session.
     GaveUp,
 }
 
 impl Step {
     /// Every step, in the order of the phases they lead to.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::FirstSymbol,
         Self::LastBlock,
         Self::ImageSpoiled,
@@ -33,6 +35,7 @@ impl Step {
         Self::Staged,
         Self::Switch,
         Self::Switched,
+        Self::Condemned,
         Self::GaveUp,
     ];
 }
@@ -49,6 +52,7 @@ pub const fn after(phase: HostPhase, step: Step) -> Option<HostPhase> {
         (Staged, Step::Switch) => Some(Activating),
         // A host that joined with the release as its current one has nothing left to switch.
         (Staged | Activating, Step::Switched) => Some(Active),
+        (Active, Step::Condemned) => Some(Failed),
         (Active | Failed, Step::GaveUp) => None,
         (_, Step::GaveUp) => Some(Failed),
         _ => None,

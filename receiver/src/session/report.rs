@@ -152,6 +152,7 @@ impl Session {
             detail: self.detail.clone(),
             echo_us,
             held,
+            trial: self.trial(now),
         };
         self.send(Message::Status(status));
     }

@@ -44,6 +44,7 @@ fn announce(activation: Activation, slot: Duration) -> Announce {
         salt: [0; 16],
         sent_at_us: 0,
         insecure: true,
+        force: false,
     }
 }
 

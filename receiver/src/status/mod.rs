@@ -14,6 +14,8 @@ use common::drops::DropCounters;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::activation::Progress;
+
 pub use print::{to_json, to_table};
 pub use socket::{SOCKET, ask, bind, serve};
 
@@ -108,13 +110,19 @@ pub struct Snapshot {
     pub ended: Vec<EndedSession>,
     /// Datagrams dropped since the start.
     pub drops: Vec<DropCount>,
+    /// The last activation of each app, with what its hooks did.
+    pub activations: Vec<Progress>,
 }
 
+/// Who knows how far the last activation of each app has come.
+pub type ActivationSource = Arc<dyn Fn() -> Vec<Progress> + Send + Sync>;
+
 /// The board; clones show the same.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct StatusBoard {
     shown: Arc<Mutex<Shown>>,
     daemon: watch::Sender<Option<DaemonFacts>>,
+    activations: watch::Sender<Option<ActivationSource>>,
 }
 
 #[derive(Debug, Default)]
@@ -126,7 +134,8 @@ struct Shown {
 
 impl Default for StatusBoard {
     fn default() -> Self {
-        Self { shown: Arc::default(), daemon: watch::Sender::new(None) }
+        let (daemon, activations) = (watch::Sender::new(None), watch::Sender::new(None));
+        Self { shown: Arc::default(), daemon, activations }
     }
 }
 
@@ -157,6 +166,11 @@ impl StatusBoard {
         self.with(|shown| shown.drops = counts);
     }
 
+    /// Shows what `source` says of activations, whenever the board is looked at.
+    pub fn show_activations(&self, source: ActivationSource) {
+        self.activations.send_replace(Some(source));
+    }
+
     /// The sessions in progress.
     pub fn sessions(&self) -> Vec<SessionStatus> {
         self.with(|shown| shown.sessions.clone())
@@ -165,12 +179,15 @@ impl StatusBoard {
     /// All that is shown; nothing before [`StatusBoard::open`].
     pub fn snapshot(&self) -> Option<Snapshot> {
         let daemon = self.daemon.borrow().clone()?;
+        let source = self.activations.borrow().clone();
+        let activations = source.map_or_else(Vec::new, |source| source());
         Some(self.with(|shown| Snapshot {
             schema: SCHEMA,
             daemon,
             sessions: shown.sessions.clone(),
             ended: shown.ended.iter().cloned().collect(),
             drops: shown.drops.clone(),
+            activations,
         }))
     }
 

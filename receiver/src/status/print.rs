@@ -5,9 +5,11 @@ use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use common::count::counted;
+use common::wire::escaped;
 use serde::Serialize;
 
 use super::{DropCount, EndedSession, SCHEMA, SessionStatus, Snapshot};
+use crate::activation::Progress;
 use crate::releases;
 use crate::store::Inventory;
 
@@ -30,6 +32,7 @@ struct Live<'a> {
     sessions: &'a [SessionStatus],
     ended: &'a [EndedSession],
     drops: &'a [DropCount],
+    activations: &'a [Progress],
 }
 
 /// The state of the daemon, if there is one, and of the store as one JSON object.
@@ -39,6 +42,7 @@ pub fn to_json(snapshot: Option<&Snapshot>, held: &Inventory) -> String {
         sessions: &it.sessions,
         ended: &it.ended,
         drops: &it.drops,
+        activations: &it.activations,
     });
     let status = Status { schema: SCHEMA, running: live.is_some(), live, held };
     let mut text = serde_json::to_string_pretty(&status).expect("words and numbers serialise");
@@ -83,6 +87,24 @@ fn live_text(snapshot: &Snapshot) -> String {
     for ended in &snapshot.ended {
         let _ = writeln!(text, "{}: {}", rfc3339(ended.ended), session_line(&ended.session));
     }
+    for activation in &snapshot.activations {
+        text.push_str(&activation_text(activation));
+    }
+    text
+}
+
+/// One line for where an activation stands, and one for each hook; of one that failed, all that is
+/// kept of its output.
+fn activation_text(activation: &Progress) -> String {
+    let (app, label, release) = (&activation.app, &activation.label, activation.release.0.short());
+    let since = rfc3339(activation.since);
+    let mut text = format!("{since}: {app} {label} ({release}) {}\n", activation.standing());
+    for ran in &activation.results {
+        let _ = writeln!(text, "  {}", escaped(&ran.to_string()));
+        for line in ran.output.lines().filter(|_| !ran.is_success()) {
+            let _ = writeln!(text, "    {}", escaped(line));
+        }
+    }
     text
 }
 
@@ -124,6 +146,9 @@ fn rfc3339(seconds: u64) -> String {
 mod tests {
     use super::super::tests::{daemon, session};
     use super::*;
+    use crate::activation::{Stage, Verdict};
+    use crate::hooks::{Ending, Point, Ran};
+    use common::id::ReleaseId;
 
     fn snapshot() -> Snapshot {
         let failed = SessionStatus {
@@ -138,6 +163,30 @@ mod tests {
             sessions: vec![session("2")],
             ended: vec![EndedSession { ended: 1_700_000_100, session: failed }],
             drops: vec![DropCount { reason: "bad-checksum".into(), count: 7 }],
+            activations: vec![activation()],
+        }
+    }
+
+    fn activation() -> Progress {
+        let ran = |ending, output: &str| Ran {
+            point: Point::PostActivate,
+            ending,
+            took: Duration::from_millis(400),
+            output: output.into(),
+        };
+        let failed = ran(Ending::Exited(1), "no such unit\x1b[2J\nsee journalctl\n");
+        Progress {
+            app: "shop".into(),
+            label: "1.9".into(),
+            release: ReleaseId("cd".repeat(32).parse().unwrap()),
+            since: 1_700_000_050,
+            stage: Stage::Over,
+            verdict: Verdict::Unjudged,
+            left: Duration::ZERO,
+            results: vec![ran(Ending::Exited(0), ""), failed],
+            probes: 0,
+            number: 1,
+            reason: String::new(),
         }
     }
 
@@ -155,6 +204,11 @@ mod tests {
              2 dropped by the kernel\n\
              2023-11-14T22:15:00Z: shop 2.0 (abababababab) failed, 3 of 12 blocks, 990 datagrams, \
              1.00 % lost, 2 dropped by the kernel; disk-full: needs 3 GiB\n\
+             2023-11-14T22:14:10Z: shop 1.9 (cdcdcdcdcdcd) its hooks have run\n\
+             \x20 post-activate succeeded after 0.4 s\n\
+             \x20 post-activate ended with status 1 after 0.4 s: see journalctl\n\
+             \x20   no such unit\\u{1b}[2J\n\
+             \x20   see journalctl\n\
              \n\
              no releases\n"
         );
@@ -181,5 +235,8 @@ mod tests {
         assert_eq!(value["sessions"][0]["lost"], 10);
         assert_eq!(value["ended"][0]["fault"], "disk-full");
         assert_eq!(value["drops"][0]["count"], 7);
+        let result = &value["activations"][0]["results"][1];
+        assert_eq!(result["ending"], serde_json::json!({"exited": 1}));
+        assert_eq!((&result["point"], &result["seconds"]), (&"post-activate".into(), &0.4.into()));
     }
 }

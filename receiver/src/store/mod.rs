@@ -92,6 +92,8 @@ pub struct Holdings {
     pub partial: bool,
     /// Bytes that may be written.
     pub free_bytes: u64,
+    /// The release was found bad here.
+    pub is_bad: bool,
 }
 
 /// The store of one host.
@@ -191,7 +193,13 @@ impl Store {
             image: holds_image,
             partial: !holds_image && self.holds_partial(app, image),
             free_bytes: self.free_bytes(app),
+            is_bad: self.is_bad(app, release),
         }
+    }
+
+    /// Whether the release was found bad here.
+    pub fn is_bad(&self, app: &AppName, release: &ReleaseId) -> bool {
+        self.record(app, release).is_ok_and(|it| matches!(it.verdict, Verdict::Bad(_)))
     }
 
     /// Bytes that an image of this app may take on the store's filesystem.
@@ -410,6 +418,14 @@ impl Store {
             all.extend(list::releases(&app.layout, &app.config.app, &self.world.mounted())?);
         }
         Ok(all)
+    }
+
+    /// The releases of one app, newest first.
+    ///
+    /// # Errors
+    /// When there is no such app, or the store cannot be read.
+    pub fn releases_of(&self, app: &AppName) -> Result<Vec<ReleaseFacts>, StoreError> {
+        list::releases(&self.app(app)?.layout, app, &self.world.mounted())
     }
 
     /// What lies in the store at `root`, without opening it: also beside a running daemon.

@@ -98,6 +98,7 @@ const fn phase_word(phase: Phase) -> &'static str {
         Phase::Unicast => "unicast",
         Phase::Settling => "settling",
         Phase::Activating => "activating",
+        Phase::Judging => "judging",
         Phase::Closing => "closing",
         Phase::Ended => "ended",
     }

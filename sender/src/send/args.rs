@@ -31,9 +31,10 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0 every expected host (or the quorum) is active, staged with --activate hold
   3 not reached    4 nobody joined    5 bundle refused    6 resources
-  7 busy, or network configuration    124 --timeout    130 interrupted    2 usage    1 our own fault
+  7 busy, or network configuration    8 hosts found it bad and went back
+  124 --timeout    130 interrupted    2 usage    1 our own fault
 
-Every option but --expect, --quorum, --json and --dry-run can also be set in
+Every option but --expect, --quorum, --force, --json and --dry-run can also be set in
 /etc/fanfare/fanfare.toml (--join-window 5s is join_window = \"5s\") or in the environment
 (FANFARE_JOIN_WINDOW); a flag wins over the environment, and that over the file.";
 
@@ -79,6 +80,11 @@ pub struct SendArgs {
     #[arg(long, value_name = "DUR", env = "FANFARE_TIMEOUT", hide_env = true)]
     pub timeout: Option<DurationArg>,
 
+    /// How long to wait for hosts that watch the release's health before they keep it; 0s reports
+    /// them active at once [default: 5m]
+    #[arg(long, value_name = "DUR", env = "FANFARE_VERDICT_WAIT", hide_env = true)]
+    pub verdict_wait: Option<DurationArg>,
+
     /// Routers that datagrams may pass, plus one [default: 1, this network only]
     #[arg(long, value_name = "N", env = "FANFARE_TTL", hide_env = true)]
     #[arg(value_parser = clap::value_parser!(u8).range(1..))]
@@ -104,6 +110,10 @@ pub struct SendArgs {
     /// Progress on standard error; auto is tty on a terminal and plain elsewhere [default: auto]
     #[arg(long, value_name = "HOW", env = "FANFARE_PROGRESS", hide_env = true)]
     pub progress: Option<ProgressArg>,
+
+    /// Have hosts take the release also where they found it bad before
+    #[arg(long)]
+    pub force: bool,
 
     /// Print the result as one JSON object
     #[arg(long)]

@@ -28,6 +28,10 @@ pub const DEFAULT_GROUP: &str = "239.192.70.70:7070";
 /// Hosts hear an announce every tenth of a second; a sleeping one is awake within this.
 pub const DEFAULT_JOIN_WINDOW: Duration = Duration::from_secs(2);
 
+/// Longer than hosts take by default (30 s of splay, a minute of hooks, 30 s of soak), and no host
+/// can have a sender wait for longer.
+pub const DEFAULT_VERDICT_WAIT: Duration = Duration::from_secs(300);
+
 /// The file's content; what it does not say is `None`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -42,6 +46,8 @@ pub struct Config {
     join_window: Option<DurationArg>,
     #[serde(deserialize_with = "text")]
     timeout: Option<DurationArg>,
+    #[serde(deserialize_with = "text")]
+    verdict_wait: Option<DurationArg>,
     #[serde(deserialize_with = "hops")]
     ttl: Option<u8>,
     source: Option<IpAddr>,
@@ -142,6 +148,11 @@ pub fn resolve(args: &SendArgs, config: &Config) -> Result<SendOptions, Complain
         rate: args.rate.or(config.rate).map_or(RateOption::Auto, |rate| rate.0),
         join_window,
         timeout: args.timeout.or(config.timeout).map(|time| time.0),
+        verdict_wait: args
+            .verdict_wait
+            .or(config.verdict_wait)
+            .map_or(DEFAULT_VERDICT_WAIT, |time| time.0),
+        force: args.force,
         ttl: args.ttl.or(config.ttl).unwrap_or(1),
         source,
         symbol_bytes,

@@ -168,7 +168,7 @@ impl Session {
             Outcome::Failed => HostPhase::Failed,
         };
         self.note_fault(slot, nonce, activated.fault, &activated.detail);
-        self.roster.on_answer(now, slot, nonce, phase);
+        self.roster.on_answer(now, activated, phase);
         self.evaluate(now);
     }
 

@@ -10,6 +10,7 @@ use common::time::Timestamp;
 use common::units::Bitrate;
 use common::wire::{Fault, HostPhase, Join};
 
+use super::judging::HostTrial;
 use super::loss::LossMeter;
 use super::straggling::Straggling;
 
@@ -85,6 +86,8 @@ pub struct Host {
 pub struct Rare {
     /// Its own words about its fault.
     detail: String,
+    /// How the release does there, where somebody asks.
+    pub trial: Option<HostTrial>,
     /// Why it is served apart from the fleet, where it is.
     pub straggling: Option<Straggling>,
     /// The address of another live host of this name.
@@ -140,6 +143,11 @@ impl Host {
     /// Its standing as a straggler, where it is one.
     pub fn straggling(&self) -> Option<Straggling> {
         self.rare.as_ref()?.straggling
+    }
+
+    /// What it said of its trial, and until when that holds.
+    pub fn host_trial(&self) -> Option<&HostTrial> {
+        self.rare.as_ref()?.trial.as_ref()
     }
 
     /// Its own words about its fault.

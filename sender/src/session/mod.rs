@@ -9,6 +9,7 @@ mod catch_up;
 mod feedback;
 mod fleet;
 mod host;
+mod judging;
 mod loss;
 mod outcome;
 pub mod phase;
@@ -133,6 +134,8 @@ pub struct Config {
     pub join_window: Duration,
     /// When to give up.
     pub timeout: Option<Duration>,
+    /// How long hosts' verdicts on the release are waited for, zero for not at all.
+    pub verdict_wait: Duration,
     /// How fast.
     pub rate: RateRequest,
     /// How datagrams are closed.
@@ -217,6 +220,8 @@ pub struct Session {
     preamble_polled_at: Option<Timestamp>,
     has_preamble_needs: bool,
     activation: stages::Activation,
+    /// Until then verdicts are awaited.
+    judging_until: Timestamp,
     outcome: Option<Outcome>,
     goodbyes: u32,
     told: BTreeSet<HostName>,
@@ -271,6 +276,7 @@ impl Session {
             preamble_polled_at: None,
             has_preamble_needs: false,
             activation: stages::Activation::default(),
+            judging_until: Timestamp::NEVER,
             outcome: None,
             goodbyes: 0,
             told: BTreeSet::new(),

@@ -26,7 +26,7 @@ impl Session {
         };
         let count = self.roster.hosts().iter().filter(is_there).count();
         match (count >= self.required().max(1), &self.config.expect) {
-            (false, _) => Outcome::NotReached,
+            (false, _) => self.not_reached(count),
             (true, Expect::Any) => Outcome::Unstated,
             (true, _) => Outcome::Reached,
         }
@@ -56,9 +56,14 @@ impl Session {
                 let line = format!("two hosts have this name: {} and {twin}", host.address);
                 (HostState::Failed, Fault::NameCollision, line)
             }
-            (None, true) if !host.is_active() => {
+            (None, true)
+                if !host.is_active() || host.host_trial().is_some_and(|it| it.is_pending()) =>
+            {
                 let line = format!("silent since it was {}", host.phase);
                 (HostState::Lost, host.fault, line)
+            }
+            _ if host.has_rolled_back() => {
+                (HostState::RolledBack, host.fault, fault_line(host.fault, host.detail()))
             }
             _ => {
                 let state = HostState::of_phase(host.phase);
@@ -77,6 +82,7 @@ impl Session {
             kernel_drops: host.kernel_drops,
             dropped_blocks: host.dropped_blocks,
             straggler: host.straggling().map_or_else(String::new, |it| it.cause.to_string()),
+            trial: host.trial().cloned(),
         }
     }
 
@@ -155,6 +161,7 @@ fn absent(host: String) -> HostReport {
         kernel_drops: 0,
         dropped_blocks: 0,
         straggler: String::new(),
+        trial: None,
     }
 }
 

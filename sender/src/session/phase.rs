@@ -23,6 +23,8 @@ pub enum Phase {
     Settling,
     /// Repeats ACTIVATE until it is acknowledged.
     Activating,
+    /// Waits for the verdicts of hosts that have the release on trial.
+    Judging,
     /// Repeats STOP a few times.
     Closing,
     /// Over.
@@ -50,6 +52,8 @@ pub enum Step {
     LateHost,
     /// Enough hosts have staged, and policy is to switch together.
     Decided,
+    /// Hosts have switched, and some have yet to say how the release does.
+    Watched,
     /// Nothing more can change.
     Settled,
     /// STOP was said often enough.
@@ -60,7 +64,7 @@ pub enum Step {
 
 impl Step {
     /// Every step.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Clear,
         Self::Gathered,
         Self::PreambleSent,
@@ -70,6 +74,7 @@ impl Step {
         Self::Repaired,
         Self::LateHost,
         Self::Decided,
+        Self::Watched,
         Self::Settled,
         Self::Closed,
         Self::Dropped,
@@ -78,7 +83,7 @@ impl Step {
 
 impl Phase {
     /// Every phase.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Listening,
         Self::Joining,
         Self::Preamble,
@@ -88,6 +93,7 @@ impl Phase {
         Self::Unicast,
         Self::Settling,
         Self::Activating,
+        Self::Judging,
         Self::Closing,
         Self::Ended,
     ];
@@ -104,6 +110,7 @@ impl Phase {
             (Self::Flush | Self::CatchUp | Self::Unicast, Step::Repaired) => Some(Self::Settling),
             (Self::Settling, Step::LateHost) => Some(Self::Flush),
             (Self::Settling, Step::Decided) => Some(Self::Activating),
+            (Self::Settling | Self::Activating, Step::Watched) => Some(Self::Judging),
             (Self::Joining, Step::Settled)
             | (Self::Preamble, Step::Settled)
             | (Self::Pass, Step::Settled)
@@ -111,7 +118,8 @@ impl Phase {
             | (Self::CatchUp, Step::Settled)
             | (Self::Unicast, Step::Settled)
             | (Self::Settling, Step::Settled)
-            | (Self::Activating, Step::Settled) => Some(Self::Closing),
+            | (Self::Activating, Step::Settled)
+            | (Self::Judging, Step::Settled) => Some(Self::Closing),
             (Self::Closing, Step::Closed) => Some(Self::Ended),
             (Self::Listening | Self::Joining, Step::Dropped) => Some(Self::Ended),
             _ => None,
@@ -130,6 +138,7 @@ impl Phase {
             Self::CatchUp | Self::Unicast => Some(SenderStage::CatchUp),
             Self::Settling => Some(SenderStage::Settling),
             Self::Activating => Some(SenderStage::Activating),
+            Self::Judging => Some(SenderStage::Judging),
             Self::Closing => Some(SenderStage::Closing),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use common::id::HostName;
 use common::units::Bitrate;
-use common::wire::{Fault, HostPhase};
+use common::wire::{Fault, HostPhase, Trial};
 
 use super::phase::Phase;
 
@@ -51,6 +51,8 @@ pub enum Outcome {
     Unstated,
     /// Not reached.
     NotReached,
+    /// Not reached, because hosts found the release bad and went back.
+    RolledBack,
     /// Nobody joined.
     NobodyJoined,
     /// Another sender sends this app.
@@ -79,6 +81,8 @@ pub enum HostState {
     Received,
     /// Takes part; no more can be said.
     Receiving,
+    /// Had switched to it, found it bad, and is back on the release before.
+    RolledBack,
     /// Will not have the release.
     Failed,
     /// Joined and fell silent.
@@ -95,6 +99,7 @@ impl HostState {
             Self::Staged => "staged",
             Self::Received => "received",
             Self::Receiving => "receiving",
+            Self::RolledBack => "rolled-back",
             Self::Failed => "failed",
             Self::Lost => "lost",
             Self::Absent => "absent",
@@ -138,6 +143,8 @@ pub struct HostReport {
     pub dropped_blocks: u32,
     /// Why it was served apart from the fleet; empty where it was not.
     pub straggler: String,
+    /// How the release did there, and what ran around the switch, where it says so.
+    pub trial: Option<Trial>,
 }
 
 /// What went over the wire.

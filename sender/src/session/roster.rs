@@ -8,7 +8,7 @@ use std::time::Duration;
 use common::id::{BootNonce, HostName, Slot};
 use common::limits;
 use common::time::Timestamp;
-use common::wire::{Fault, Have, HostPhase, Join, JoinVerdict, Status};
+use common::wire::{Activated, Fault, Have, HostPhase, Join, JoinVerdict, Status};
 
 use super::host::Host;
 use super::straggling::Straggling;
@@ -197,6 +197,7 @@ impl Roster {
         host.backlog_kib = status.backlog_kib;
         host.fault = status.fault;
         host.set_detail(&status.detail);
+        host.set_trial(now, status.trial.as_ref());
     }
 
     /// Takes one part of a HAVE; true when all parts are here.
@@ -214,10 +215,11 @@ impl Roster {
     }
 
     /// Sets a host's phase from the answer to an order.
-    pub fn on_answer(&mut self, now: Timestamp, slot: Slot, nonce: BootNonce, phase: HostPhase) {
-        if let Some(mut host) = self.host_mut(slot, nonce) {
+    pub fn on_answer(&mut self, now: Timestamp, answer: &Activated, phase: HostPhase) {
+        if let Some(mut host) = self.host_mut(answer.slot, answer.nonce) {
             host.has_acknowledged = true;
             host.enter(now, phase);
+            host.set_trial(now, answer.trial.as_ref());
         }
     }
 
@@ -254,6 +256,9 @@ impl Roster {
         let mut steady_asked = 0;
         for (index, host) in self.hosts.iter_mut().enumerate() {
             let mut host = Edit::new(host, &mut self.tally);
+            if host.is_on_trial() {
+                host.give_up_verdict(now);
+            }
             host.silent_sweeps += u32::from(host.is_asked);
             let has_been_long = now.since(host.heard_at) >= LOST_AFTER;
             host.is_lost |= host.silent_sweeps >= silent_sweeps_max && has_been_long;
@@ -302,8 +307,10 @@ fn merge_nearest(ranges: &mut Vec<(Slot, Slot)>, max: usize) {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use common::digest::Digest;
     use common::geometry::Geometry;
-    use common::wire::KindSet;
+    use common::id::ReleaseId;
+    use common::wire::{KindSet, Outcome, Trial, TrialVerdict};
 
     use super::*;
 
@@ -354,7 +361,27 @@ pub(super) mod tests {
             detail: String::new(),
             echo_us: 0,
             held: Duration::ZERO,
+            trial: None,
         }
+    }
+
+    fn answer(slot: Slot, nonce: BootNonce, trial: Option<Trial>) -> Activated {
+        Activated {
+            slot,
+            nonce,
+            release: ReleaseId(Digest::of(b"r")),
+            issue: 1,
+            outcome: Outcome::Done,
+            fault: Fault::None,
+            detail: String::new(),
+            trial,
+        }
+    }
+
+    fn trial(which: usize) -> Option<Trial> {
+        let verdicts = [TrialVerdict::Pending, TrialVerdict::Good, TrialVerdict::RolledBack];
+        let verdict = *verdicts.get(which)?;
+        Some(Trial { verdict, left: Duration::from_secs(5), results: Vec::new() })
     }
 
     fn at(seconds: u64) -> Timestamp {
@@ -444,8 +471,15 @@ pub(super) mod tests {
             match rng.random_range(0..6) {
                 0 => _ = roster.join(now, from, &join(&format!("h{host}"), 7, nonce)),
                 1 => _ = roster.on_heard(now, from, slot, BootNonce(nonce)),
-                2 => roster.on_status(now, &status(slot, BootNonce(nonce), phase)),
-                3 => roster.on_answer(now, slot, BootNonce(nonce), phase),
+                2 => {
+                    let status = status(slot, BootNonce(nonce), phase);
+                    let trial = trial(rng.random_range(0..4));
+                    roster.on_status(now, &Status { trial, ..status });
+                }
+                3 => {
+                    let answer = answer(slot, BootNonce(nonce), trial(rng.random_range(0..4)));
+                    roster.on_answer(now, &answer, phase);
+                }
                 4 => roster.give_up(now, slot, Fault::Stopped, "no progress"),
                 _ => _ = roster.begin_sweep(now, Host::is_present, 4),
             }

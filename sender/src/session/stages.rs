@@ -242,15 +242,19 @@ impl Session {
 
     /// Asks hosts where they stand, gives up those that get nowhere, and looks whether it is over.
     pub(super) fn on_sweep(&mut self, now: Timestamp) {
-        let is_tail = (Phase::Flush..=Phase::Activating).contains(&self.phase);
+        let is_tail = (Phase::Flush..=Phase::Judging).contains(&self.phase);
         if !is_tail && !matches!(self.phase, Phase::Preamble | Phase::Pass) {
             return;
         }
         let goal = self.goal_phase();
+        let is_judging = self.phase == Phase::Judging;
         let is_asked = |host: &Host| {
             let is_settled = is_tail && (host.phase == goal || host.phase == HostPhase::Active);
             let is_fresh = now.since(host.heard_at) < SETTLED_ASK_INTERVAL;
-            host.phase != HostPhase::Failed && host.twin().is_none() && !(is_settled && is_fresh)
+            host.phase != HostPhase::Failed
+                && host.twin().is_none()
+                && !(is_settled && is_fresh)
+                && (!is_judging || host.is_on_trial())
         };
         let ranges = self.roster.begin_sweep(now, is_asked, SWEEP_RANGES);
         let asked: u32 = ranges.iter().map(|(first, last)| last.0 - first.0 + 1).sum();
@@ -315,7 +319,7 @@ impl Session {
     fn goal_phase(&self) -> HostPhase {
         match self.config.announce.activation {
             common::wire::Activation::Each => HostPhase::Active,
-            _ if self.phase == Phase::Activating => HostPhase::Active,
+            _ if self.phase >= Phase::Activating => HostPhase::Active,
             _ => HostPhase::Staged,
         }
     }
@@ -344,6 +348,7 @@ impl Session {
             }
             Phase::Settling => self.consider_settled(now),
             Phase::Activating => self.consider_activated(now),
+            Phase::Judging => self.consider_judged(now),
             _ => {}
         }
     }
@@ -375,8 +380,7 @@ impl Session {
             self.on_order(now);
             self.timers.arm_earlier(TimerName::Sweep, now + SWEEP_TAIL);
         } else {
-            let outcome = self.reached();
-            self.end(now, outcome);
+            self.conclude(now);
         }
     }
 
@@ -416,8 +420,7 @@ impl Session {
         let since = self.activation.since.unwrap_or(now);
         let is_over = now.since(since) >= ACTIVATE_MAX;
         if is_over || self.roster.tally().to_activate() == 0 {
-            let outcome = self.reached();
-            self.end(now, outcome);
+            self.conclude(now);
         }
     }
 

@@ -17,6 +17,8 @@ pub struct Tally {
     /// Those that take symbols and are stragglers, and of these the ones that the group serves.
     stragglers: usize,
     grouped: usize,
+    /// Those whose verdict on the release is awaited.
+    on_trial: usize,
 }
 
 impl Tally {
@@ -56,6 +58,11 @@ impl Tally {
         self.in_phase(HostPhase::Staged) + self.in_phase(HostPhase::Activating)
     }
 
+    /// Hosts that have the release on trial.
+    pub fn on_trial(&self) -> usize {
+        self.on_trial
+    }
+
     fn in_phase(&self, phase: HostPhase) -> usize {
         self.present[phase as usize]
     }
@@ -66,6 +73,7 @@ impl Tally {
         let (is_straggler, is_grouped) = Self::standing(host);
         self.stragglers += usize::from(is_straggler);
         self.grouped += usize::from(is_grouped);
+        self.on_trial += usize::from(host.is_on_trial());
     }
 
     fn remove(&mut self, host: &Host) {
@@ -73,6 +81,7 @@ impl Tally {
         let (is_straggler, is_grouped) = Self::standing(host);
         self.stragglers -= usize::from(is_straggler);
         self.grouped -= usize::from(is_grouped);
+        self.on_trial -= usize::from(host.is_on_trial());
     }
 
     fn standing(host: &Host) -> (bool, bool) {

@@ -1,5 +1,7 @@
 //! The summary that a script reads: one object, base units, every host.
 
+use common::hook::Ran;
+use common::wire::{Trial, escaped};
 use serde::Serialize;
 
 use super::{expected, outcome_name, reason, rfc3339};
@@ -47,6 +49,11 @@ struct Host<'a> {
     kernel_drops: u32,
     dropped_blocks: u32,
     straggler: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verdict: Option<&'static str>,
+    /// What the host's administrator had run around the switch.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hooks: Vec<Ran>,
 }
 
 #[derive(Serialize)]
@@ -107,7 +114,14 @@ fn host(report: &HostReport) -> Host<'_> {
         kernel_drops: report.kernel_drops,
         dropped_blocks: report.dropped_blocks,
         straggler: Some(report.straggler.as_str()).filter(|cause| !cause.is_empty()),
+        verdict: report.trial.as_ref().map(|trial| trial.verdict.as_str()),
+        hooks: report.trial.iter().flat_map(results).collect(),
     }
+}
+
+/// What ran on a host, its words safe to print.
+fn results(trial: &Trial) -> impl Iterator<Item = Ran> {
+    trial.results.iter().map(|ran| Ran { output: escaped(&ran.output).to_string(), ..ran.clone() })
 }
 
 fn wire(report: &Report) -> Wire {

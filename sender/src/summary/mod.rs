@@ -30,6 +30,7 @@ pub const fn outcome_name(outcome: &Outcome) -> &'static str {
         Outcome::Reached => "reached",
         Outcome::Unstated => "unstated",
         Outcome::NotReached => "not-reached",
+        Outcome::RolledBack => "rolled-back",
         Outcome::NobodyJoined => "nobody-joined",
         Outcome::Busy { .. } => "busy",
         Outcome::TimedOut => "timed-out",
@@ -42,6 +43,7 @@ pub const fn exit_of(outcome: &Outcome) -> Exit {
     match outcome {
         Outcome::Reached | Outcome::Unstated => Exit::Done,
         Outcome::NotReached => Exit::NotReached,
+        Outcome::RolledBack => Exit::RolledBack,
         Outcome::NobodyJoined => Exit::NobodyJoined,
         Outcome::Busy { .. } => Exit::Network,
         Outcome::TimedOut => Exit::Timeout,
@@ -63,6 +65,11 @@ pub fn complaint(report: &Report, options: &SendOptions) -> Option<Complaint> {
     let line = match &report.outcome {
         Outcome::Reached | Outcome::Unstated => return None,
         Outcome::NotReached => format!("not reached: {}{}", score(report, options), causes(report)),
+        Outcome::RolledBack => format!(
+            "rolled back: {}; the release is bad where it was tried{}",
+            score(report, options),
+            causes(report)
+        ),
         Outcome::NobodyJoined => format!(
             "nobody joined within {}: is fanhost running for {} on the same network with --group \
              {}?{}",
@@ -163,14 +170,24 @@ fn is_nameless(host: &HostReport) -> bool {
 
 /// Whether the host must be named in every summary.
 fn is_named(host: &HostReport) -> bool {
-    is_exception(host) || !host.straggler.is_empty()
+    is_exception(host) || !host.straggler.is_empty() || failed_hook(host).is_some()
+}
+
+/// The line about the first hook that failed on a host, safe to print.
+fn failed_hook(host: &HostReport) -> Option<String> {
+    let ran = host.trial.as_ref()?.results.iter().find(|ran| !ran.is_success())?;
+    Some(escaped(&ran.to_string()).to_string())
 }
 
 /// Whether the host is not where it should be.
 const fn is_exception(host: &HostReport) -> bool {
     matches!(
         host.state,
-        HostState::Failed | HostState::Lost | HostState::Absent | HostState::Receiving
+        HostState::RolledBack
+            | HostState::Failed
+            | HostState::Lost
+            | HostState::Absent
+            | HostState::Receiving
     )
 }
 

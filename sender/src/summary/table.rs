@@ -3,18 +3,21 @@
 use common::count::counted;
 use common::units::{Bitrate, ByteSize};
 
-use super::{by_name, expected, is_named, is_nameless, outcome_name, reason, target, there};
+use super::{
+    by_name, expected, failed_hook, is_named, is_nameless, outcome_name, reason, target, there,
+};
 use crate::session::{HostReport, HostState, Outcome};
 use crate::transfer::{Report, SendOptions};
 
 /// Up to so many hosts have a line each; more are counted, and only exceptions are named.
 const LINES_MAX: usize = 20;
 /// The states in the order in which they are counted.
-const STATES: [HostState; 7] = [
+const STATES: [HostState; 8] = [
     HostState::Active,
     HostState::Staged,
     HostState::Received,
     HostState::Receiving,
+    HostState::RolledBack,
     HostState::Failed,
     HostState::Lost,
     HostState::Absent,
@@ -90,7 +93,7 @@ fn host_row(host: &HostReport) -> [String; 6] {
         or_dash(sent > 0, format!("{:.2} %", f64::from(host.lost) * 100.0 / sent.max(1) as f64)),
         or_dash(was_there, host.kernel_drops.to_string()),
         match (reason(host), host.straggler.as_str()) {
-            ("", "") => String::new(),
+            ("", "") => failed_hook(host).unwrap_or_default(),
             ("", cause) => format!("straggler: {cause}"),
             (reason, _) => reason.to_owned(),
         },
@@ -140,7 +143,7 @@ fn coloured(cell: &str) -> String {
     let colour = match cell {
         "active" | "staged" => 32,
         "received" | "receiving" => 33,
-        "failed" | "lost" | "absent" => 31,
+        "rolled-back" | "failed" | "lost" | "absent" => 31,
         _ => return cell.to_owned(),
     };
     format!("\x1b[{colour}m{cell}\x1b[0m")

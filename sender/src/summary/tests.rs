@@ -4,8 +4,9 @@ use super::*;
 use crate::session::{Quorum, WireReport};
 use crate::transfer::RateOption;
 use common::digest::Digest;
+use common::hook::{Ending, Point, Ran};
 use common::id::ReleaseId;
-use common::wire::Fault;
+use common::wire::{Fault, Trial, TrialVerdict};
 
 fn host(name: &str, state: HostState) -> HostReport {
     HostReport {
@@ -20,6 +21,7 @@ fn host(name: &str, state: HostState) -> HostReport {
         kernel_drops: 0,
         dropped_blocks: 0,
         straggler: String::new(),
+        trial: None,
     }
 }
 
@@ -64,6 +66,8 @@ fn options(expect: Expect) -> SendOptions {
         rate: RateOption::Auto,
         join_window: Duration::from_secs(2),
         timeout: Some(Duration::from_secs(90)),
+        verdict_wait: Duration::from_secs(300),
+        force: false,
         ttl: 1,
         source: None,
         symbol_bytes: None,
@@ -86,6 +90,7 @@ fn every_outcome_has_its_name_and_its_exit_code() {
         (Outcome::Reached, "reached", 0),
         (Outcome::Unstated, "unstated", 0),
         (Outcome::NotReached, "not-reached", 3),
+        (Outcome::RolledBack, "rolled-back", 8),
         (Outcome::NobodyJoined, "nobody-joined", 4),
         (busy, "busy", 7),
         (Outcome::TimedOut, "timed-out", 124),
@@ -94,6 +99,49 @@ fn every_outcome_has_its_name_and_its_exit_code() {
     for (outcome, name, code) in table {
         assert_eq!((outcome_name(&outcome), exit_of(&outcome).code()), (name, code));
     }
+}
+
+fn ran(ending: Ending, output: &str) -> Ran {
+    let (point, took) = (Point::PostActivate, Duration::from_millis(1200));
+    Ran { point, ending, took, output: output.into() }
+}
+
+#[test]
+fn hooks_are_in_the_json_whole_and_in_the_table_where_one_failed() {
+    let tried = |name, verdict, results| HostReport {
+        trial: Some(Trial { verdict, left: Duration::ZERO, results }),
+        ..host(name, HostState::Active)
+    };
+    let (fine, broken) = (ran(Ending::Exited(0), "done"), ran(Ending::Exited(1), "no\x1b[2J unit"));
+    let hosts = vec![
+        tried("web-1", TrialVerdict::Good, vec![fine.clone()]),
+        tried("web-2", TrialVerdict::Good, vec![fine, broken]),
+    ];
+    let report = report(Outcome::Reached, hosts);
+    let options = options(Expect::Count(2));
+    let text = to_table(&report, &options, false);
+    let row = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap();
+    assert!(row("web-1").ends_with(" 0"), "{text}");
+    let words = "post-activate ended with status 1 after 1.2 s: no\\u{1b}[2J unit";
+    assert!(row("web-2").ends_with(words), "{text}");
+    let json: serde_json::Value = serde_json::from_str(&to_json(&report, &options)).unwrap();
+    let hooks = &json["hosts"][1]["hooks"];
+    assert_eq!(hooks.as_array().map(Vec::len), Some(2));
+    assert_eq!(hooks[1]["ending"], serde_json::json!({"exited": 1}));
+    assert_eq!((&hooks[1]["seconds"], &json["hosts"][1]["verdict"]), (&1.2.into(), &"good".into()));
+}
+
+#[test]
+fn hosts_that_went_back_are_named_and_have_a_code_of_their_own() {
+    let reason = "shop 2.0: health was answered with status 500: no (3 times in a row)";
+    let bad =
+        HostReport { state: HostState::RolledBack, ..failed("web-2", Fault::Unhealthy, reason) };
+    let hosts = vec![host("web-1", HostState::Active), bad];
+    let (code, text) = line(Outcome::RolledBack, hosts, 2);
+    assert_eq!(code, 8);
+    let whole = "rolled back: 1 of 2 hosts active; the release is bad where it was tried; web-2 \
+                 rolled-back: shop 2.0: health was answered with status 500: no (3 times in a row)";
+    assert_eq!(text, whole);
 }
 
 #[test]

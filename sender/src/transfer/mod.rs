@@ -60,6 +60,10 @@ pub struct SendOptions {
     pub join_window: Duration,
     /// When to give up.
     pub timeout: Option<Duration>,
+    /// How long hosts' verdicts on the release are waited for.
+    pub verdict_wait: Duration,
+    /// Hosts take the release also where they found it bad.
+    pub force: bool,
     /// Hops that multicast datagrams may take.
     pub ttl: u8,
     /// The address to send from, for hosts that receive from one source only.
@@ -247,6 +251,7 @@ fn config(options: &SendOptions, bundle: &BundleFile, plan: &Plan, feedback: Soc
         quorum: options.quorum,
         join_window: options.join_window,
         timeout: options.timeout,
+        verdict_wait: options.verdict_wait,
         rate: match options.rate {
             RateOption::Auto => RateRequest::Auto { link: plan.interface.speed },
             RateOption::Ceiling(rate) => RateRequest::Ceiling(rate),
@@ -292,6 +297,7 @@ fn announce(
         salt: rand::random(),
         sent_at_us: 0,
         insecure: options.insecure,
+        force: options.force,
     }
 }
 

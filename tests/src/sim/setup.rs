@@ -177,5 +177,6 @@ pub fn announce(setup: &Setup) -> Announce {
         salt: [7; 16],
         sent_at_us: 0,
         insecure: true,
+        force: false,
     }
 }

@@ -166,6 +166,7 @@ impl World {
             quorum: Quorum::All,
             join_window: Duration::from_secs(1),
             timeout: None,
+            verdict_wait: Duration::ZERO,
             rate: setup.rate,
             seal: Seal::Plain,
         };
