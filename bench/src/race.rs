@@ -18,6 +18,7 @@ use common::units::Bitrate;
 use crate::arena::Arena;
 use crate::contestant::{Contestant, Setting};
 use crate::interrupt::Interrupted;
+use crate::machine;
 use crate::meter::cpu;
 use crate::meter::watch::{Used, Watch};
 use crate::meter::wire::{Counts, Trace};
@@ -121,6 +122,17 @@ pub fn watch(
     Ok(Watched { run, sender, hosts: used.collect() })
 }
 
+/// Touches as much memory as a run fills. A virtual machine gives pages that have been free for
+/// some seconds back to its host, and touching them again costs three times as much: whoever runs
+/// after a slow contestant would pay for that.
+fn warm_memory(arena: &Arena) {
+    let cell = arena.cell();
+    let bytes = (cell.hosts as u64 + 1) * cell.file_bytes + (1 << 30);
+    let most = machine::available_bytes() / 2;
+    let memory = vec![1u8; bytes.min(most) as usize];
+    std::hint::black_box(&memory);
+}
+
 struct Race<'a> {
     arena: &'a Arena,
     contestant: &'a dyn Contestant,
@@ -179,6 +191,7 @@ impl<'a> Race<'a> {
         let mut command = contestant.send_command(arena, setting);
         let pids: Vec<u32> = self.receivers.iter().map(Running::pid).collect();
         let (sent_before, cpu_before) = (Counts::of(arena.lab().sender()), cpu_of(&pids));
+        warm_memory(arena);
         self.clock = Clock::start();
         let mut sender = Running::start(contestant.name(), &mut command, &arena.lab().logs());
         let watch =

@@ -401,6 +401,8 @@ impl Session {
                 self.catch_up_symbols += self.train.len() as u64;
             }
             self.last_symbol_at = now;
+        } else {
+            self.pacer.rest();
         }
         is_ready
     }
