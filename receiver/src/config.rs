@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use common::id::{AppName, HostName};
@@ -63,6 +63,8 @@ pub struct AppSettings {
     pub keep: Option<usize>,
     /// Whether a tar stays after its release is active.
     pub keep_image: Option<bool>,
+    /// A file of every release, whose presence shows that one is whole: by its path in there.
+    pub sentinel: Option<PathBuf>,
     /// Commands before the switch; the first that fails refuses it.
     #[serde(default)]
     pub pre_activate: Vec<HookSettings>,
@@ -324,10 +326,23 @@ impl Config {
                     "[app.{app}] keep must be at least 2: the current release and the one before"
                 ));
             }
+            let sentinel = settings.sentinel.as_deref();
+            if let Some(path) = sentinel.filter(|path| !is_below(path)) {
+                return Err(format!(
+                    "[app.{app}] sentinel is a path in the release, like index.php, not {}",
+                    path.display()
+                ));
+            }
             settings.check_hooks().map_err(|reason| format!("[app.{app}] {reason}"))?;
         }
         Ok(())
     }
+}
+
+/// Whether a path leads to something below where it is looked up.
+fn is_below(path: &Path) -> bool {
+    let mut parts = path.components();
+    path.file_name().is_some() && parts.all(|part| matches!(part, Component::Normal(_)))
 }
 
 fn line_of(text: &str, at: usize) -> usize {
@@ -406,6 +421,8 @@ mod tests {
             ("[app.shop]\nkeep = 1", "keep must be at least 2"),
             ("[app.shop]\nkeep = -1", "fanhost.toml:2:"),
             ("[app.\"a/b\"]", "is not a name"),
+            ("[app.shop]\nsentinel = \"../x\"", "[app.shop] sentinel is a path in the release"),
+            ("[app.shop]\nsentinel = \"/index.php\"", "like index.php, not /index.php"),
             ("[app.shop]\nhook_splay = \"30\"", "fanhost.toml:2: \"30\" is no time like"),
             ("[app.shop]\nhook_splay = \"2h\"", "[app.shop] hook_splay is at most 3600 s"),
             ("[[app.shop.post_activate]]\ncommand = []", "post_activate: command is empty"),

@@ -21,6 +21,8 @@ pub enum Exit {
     Internal = 1,
     /// The command line cannot be carried out as it stands.
     Usage = 2,
+    /// An app has no whole release that services could use.
+    Incomplete = 3,
     /// Disk, memory, descriptors or permission.
     Resources = 6,
     /// The store is in use, or the network is not configured for it.

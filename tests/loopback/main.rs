@@ -3,6 +3,7 @@
 //! [`site`] runs a sender and hosts side by side; every test has a group and port of its own, so
 //! that they run beside each other and beside a fanfare that serves this machine.
 
+mod boot;
 mod bundles;
 mod console;
 mod delivery;

@@ -56,11 +56,18 @@ fn analyze(arguments: &[&str], directory: &Path, units: &[&str]) -> Output {
 #[test]
 fn systemd_takes_the_units_without_a_word() {
     let directory = units();
-    let names = ["fanhost.service", "fanhost-helper.service", "fanhost-helper.socket"];
+    let names = [
+        "fanhost.service",
+        "fanhost-helper.service",
+        "fanhost-helper.socket",
+        "fanhost-restore.service",
+        "fanfare-releases.target",
+    ];
     let output = analyze(&["verify", "--man=no"], directory.path(), &names);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     // Units of this machine are not ours.
-    let ours: Vec<&str> = said.lines().filter(|line| line.contains("fanhost")).collect();
+    let is_ours = |line: &&str| line.contains("fanhost") || line.contains("fanfare");
+    let ours: Vec<&str> = said.lines().filter(is_ours).collect();
     assert!(output.status.success() && ours.is_empty(), "{said}");
     let broken = fs::read_to_string(directory.path().join(names[0])).expect("it was written");
     let broken = broken.replace("NoNewPrivileges", "NoNewPriviledges");
@@ -71,8 +78,13 @@ fn systemd_takes_the_units_without_a_word() {
 
 #[test]
 fn the_units_leave_little_open() {
-    // Tenths of systemd's exposure level: 1.5 for the receiver, 4.0 for the helper.
-    for (unit, threshold) in [("fanhost.service", "15"), ("fanhost-helper.service", "40")] {
+    // Tenths of systemd's exposure level: 1.5 for the receiver, 4.0 for those that mount.
+    let levels = [
+        ("fanhost.service", "15"),
+        ("fanhost-helper.service", "40"),
+        ("fanhost-restore.service", "40"),
+    ];
+    for (unit, threshold) in levels {
         let directory = units();
         let arguments = ["security", "--offline=yes", "--threshold", threshold];
         let output = analyze(&arguments, directory.path(), &[unit]);
@@ -83,8 +95,9 @@ fn the_units_leave_little_open() {
 }
 
 #[test]
-fn the_helper_has_no_mount_namespace_of_its_own() {
-    let helper = fs::read_to_string(packaging().join("fanhost-helper.service")).expect("a unit");
+fn what_mounts_has_no_mount_namespace_of_its_own() {
+    let text = |name: &str| fs::read_to_string(packaging().join(name)).expect("a unit");
+    let (helper, restore) = (text("fanhost-helper.service"), text("fanhost-restore.service"));
     let receiver = fs::read_to_string(packaging().join("fanhost.service")).expect("a unit");
     let found = |unit: &str| {
         let keys = unit.lines().filter_map(|line| line.split_once('=')).map(|(key, _)| key);
@@ -92,5 +105,6 @@ fn the_helper_has_no_mount_namespace_of_its_own() {
         keys.collect::<Vec<_>>()
     };
     assert_eq!(found(&helper), [""; 0]);
+    assert_eq!(found(&restore), [""; 0]);
     assert!(!found(&receiver).is_empty(), "the list is one of options that there are");
 }

@@ -2,6 +2,7 @@
 //!
 //! Not here: the configuration file, and what holds when nobody says anything (`settings`).
 
+use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -31,8 +32,8 @@ Configuration file, by default /etc/fanfare/fanhost.toml:
   keep = 3
 A flag wins over the environment (FANHOST_INTERFACE, FANHOST_APP=shop,blog), and that over the file.
 
-Exit codes: 0 ended as asked, 2 usage, 6 store or other resources, 7 store in use or network
-configuration, 78 configuration, 1 our own fault";
+Exit codes: 0 ended as asked, 2 usage, 3 an app has no whole release (restore), 6 store or other
+resources, 7 store in use or network configuration, 78 configuration, 1 our own fault";
 
 /// Receives releases on this host, and shows what it has
 #[derive(Debug, Parser)]
@@ -62,6 +63,36 @@ pub enum Verb {
     Status(StoreArgs),
     /// Say who still uses a release: processes, containers, mount namespaces
     Holders(HoldersArgs),
+    /// Bring releases back after a reboot, and fail unless every app has a whole one
+    Restore(RestoreArgs),
+    /// Run a command on the current release, which is kept for it as long as it runs
+    RunPinned(PinnedArgs),
+}
+
+/// `fanhost restore`.
+#[derive(Debug, Clone, Args)]
+#[command(args_override_self = true)]
+pub struct RestoreArgs {
+    /// Where the store lies.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
+
+/// `fanhost run-pinned`.
+#[derive(Debug, Clone, Args)]
+#[command(args_override_self = true)]
+pub struct PinnedArgs {
+    /// The app
+    #[arg(value_name = "APP")]
+    pub app: AppName,
+
+    /// The command, behind --; it starts in the release, and finds it in FANFARE_PATH
+    #[arg(value_name = "COMMAND", last = true, required = true)]
+    pub command: Vec<OsString>,
+
+    /// Where the store lies.
+    #[command(flatten)]
+    pub place: PlaceArgs,
 }
 
 /// `fanhost run`.

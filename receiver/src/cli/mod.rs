@@ -4,6 +4,8 @@
 //! error; a reader who has gone away is no error.
 
 pub mod args;
+mod pinned;
+mod restore;
 pub mod settings;
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
@@ -38,6 +40,8 @@ pub fn run() -> Exit {
         Verb::Releases(args) => list(&args),
         Verb::Status(args) => show(&args),
         Verb::Holders(args) => name_holders(&args),
+        Verb::Restore(args) => restore::restore(&args.place),
+        Verb::RunPinned(args) => pinned::run_pinned(&args),
     };
     match done {
         Ok(()) => Exit::Done,

@@ -16,7 +16,7 @@ use crate::exit::{Complaint, Exit};
 use crate::helper;
 use crate::hooks::check_file;
 use crate::pipeline::Manners;
-use crate::store::{AppConfig, default_root, limits};
+use crate::store::{AppConfig, Owner, default_root, limits};
 
 /// Where the store lies unless somebody says otherwise.
 pub const DEFAULT_STORE: &str = "/var/lib/fanfare";
@@ -80,6 +80,29 @@ pub fn resolve_helper(
         store,
         tenant: tenant.map_err(|line| Complaint::new(Exit::Configuration, line))?,
     })
+}
+
+/// What `fanhost restore` brings back.
+#[derive(Debug)]
+pub struct Restore {
+    /// The store.
+    pub store: PathBuf,
+    /// The configured apps.
+    pub apps: Vec<AppConfig>,
+    /// The user that receives, where that is another process.
+    pub tenant: Option<Owner>,
+}
+
+/// What is to be brought back: every app of the file.
+///
+/// # Errors
+/// What the file lacks, or what does not fit together.
+pub fn resolve_restore(place: &PlaceArgs, config: &Config) -> Result<Restore, Complaint> {
+    let store = store(place, config);
+    let user = config.user.as_deref().unwrap_or(DEFAULT_USER);
+    let tenant = config.helper.as_ref().map(|_| helper::find_user(user)).transpose();
+    let tenant = tenant.map_err(|line| Complaint::new(Exit::Configuration, line))?;
+    Ok(Restore { apps: apps(&[], place, config, &store)?, store, tenant })
 }
 
 /// Where the store lies.
