@@ -6,13 +6,13 @@
 
 #![expect(clippy::disallowed_methods, reason = "reads the configuration file")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use common::id::{AppName, HostName};
+use common::id::{AppName, HostName, ImageKind};
 use serde::{Deserialize, Deserializer};
 
 use crate::activation::{
@@ -65,6 +65,8 @@ pub struct AppSettings {
     pub keep_image: Option<bool>,
     /// A file of every release, whose presence shows that one is whole: by its path in there.
     pub sentinel: Option<PathBuf>,
+    /// The image kinds that are taken and mounted.
+    pub kinds: Option<BTreeSet<ImageKind>>,
     /// Commands before the switch; the first that fails refuses it.
     #[serde(default)]
     pub pre_activate: Vec<HookSettings>,
@@ -334,6 +336,9 @@ impl Config {
                 ));
             }
             settings.check_hooks().map_err(|reason| format!("[app.{app}] {reason}"))?;
+            if settings.kinds.as_ref().is_some_and(BTreeSet::is_empty) {
+                return Err(format!("[app.{app}] kinds must name at least one kind of image"));
+            }
         }
         Ok(())
     }
@@ -362,7 +367,8 @@ mod tests {
         let text = "store = \"/var/lib/fanfare\"\ngroup = \"239.192.70.70:7070\"\n\
             interface = \"eth0\"\nhost = \"web-1\"\ninsecure = true\n\
             workers = 3\nio_class = \"normal\"\n\
-            [app.shop]\nroot = \"/srv/shop\"\nkeep = 5\nkeep_image = true\n[app.blog]\n";
+            [app.shop]\nroot = \"/srv/shop\"\nkeep = 5\nkeep_image = true\n\
+            kinds = [\"erofs\", \"tar\"]\n[app.blog]\n";
         let config = parse(text).unwrap();
         assert_eq!(config.host.unwrap().as_str(), "web-1");
         assert_eq!(config.insecure, Some(true));
@@ -370,6 +376,7 @@ mod tests {
         let shop = &config.app[&"shop".parse().unwrap()];
         assert_eq!(shop.root.as_deref(), Some(Path::new("/srv/shop")));
         assert_eq!((shop.keep, shop.keep_image), (Some(5), Some(true)));
+        assert_eq!(shop.kinds, Some([ImageKind::Erofs, ImageKind::Tar].into()));
         assert_eq!(config.app[&"blog".parse().unwrap()], AppSettings::default());
         assert_eq!(parse(""), Ok(Config::default()));
     }
@@ -418,6 +425,8 @@ mod tests {
             ("\nhost = \"a b\"", "fanhost.toml:2: \"a b\" is not a name"),
             ("workers = 0", "workers must be from 1 to 64, it is 0"),
             ("io_class = \"best\"", "fanhost.toml:1: unknown variant `best`"),
+            ("[app.shop]\nkinds = []", "kinds must name at least one kind"),
+            ("[app.shop]\nkinds = [\"ext9\"]", "fanhost.toml:2: unknown variant `ext9`"),
             ("[app.shop]\nkeep = 1", "keep must be at least 2"),
             ("[app.shop]\nkeep = -1", "fanhost.toml:2:"),
             ("[app.\"a/b\"]", "is not a name"),

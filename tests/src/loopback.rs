@@ -87,7 +87,7 @@ impl Host {
             interface: Some("lo".to_owned()),
             group,
             store: store.clone(),
-            apps: vec![AppConfig { app, root, keep: 3, keep_image: false }],
+            apps: vec![AppConfig::new(app, root)],
             policies: BTreeMap::new(),
             host: name.parse().expect("a name"),
             once: false,

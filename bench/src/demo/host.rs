@@ -114,11 +114,10 @@ fn be(args: &HostArgs) -> anyhow::Result<()> {
     let probability = f64::from(args.loss_per_mille) / 1000.0;
     let network = LossyNetwork::new(SystemNetwork, probability, args.seed);
     let app = AppConfig {
-        app: args.app.clone(),
-        root: app_root(&args.store, &args.app),
         keep: KEEP,
         // The demo reads the image again to check its digest.
         keep_image: true,
+        ..AppConfig::new(args.app.clone(), app_root(&args.store, &args.app))
     };
     let options = Options {
         interface: Some(args.interface.clone()),

@@ -29,7 +29,7 @@ use crate::id::{BootNonce, HostName, ImageKind, Slot};
 use crate::units::Bitrate;
 
 /// A set of image kinds, one bit each: bit n is the kind with wire value n.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct KindSet(pub u16);
 
 impl KindSet {

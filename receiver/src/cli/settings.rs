@@ -16,7 +16,7 @@ use crate::exit::{Complaint, Exit};
 use crate::helper;
 use crate::hooks::check_file;
 use crate::pipeline::Manners;
-use crate::store::{AppConfig, Owner, default_root, limits};
+use crate::store::{AppConfig, Owner, default_root};
 
 /// Where the store lies unless somebody says otherwise.
 pub const DEFAULT_STORE: &str = "/var/lib/fanfare";
@@ -256,11 +256,12 @@ fn apps(
     let plain = AppSettings::default();
     let apps = named.into_iter().map(|app| {
         let settings = config.app.get(app).unwrap_or(&plain);
+        let plain = AppConfig::new(app.clone(), root(app, config, store));
         AppConfig {
-            app: app.clone(),
-            root: root(app, config, store),
-            keep: settings.keep.unwrap_or(limits::KEEP_DEFAULT),
-            keep_image: settings.keep_image.unwrap_or(false),
+            keep: settings.keep.unwrap_or(plain.keep),
+            keep_image: settings.keep_image.unwrap_or(plain.keep_image),
+            kinds: settings.kinds.as_ref().map_or(plain.kinds, |it| it.iter().copied().collect()),
+            ..plain
         }
     });
     let apps: Vec<AppConfig> = apps.collect();

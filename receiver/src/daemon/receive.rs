@@ -5,11 +5,11 @@ use std::io;
 use std::sync::Arc;
 
 use common::drops::{DropCounters, DropReason};
-use common::id::{BlockIndex, ImageKind, SessionId};
+use common::id::{AppName, BlockIndex, SessionId};
 use common::net::{Family, Interface, find_interface};
 use common::time::Timestamp;
 use common::wire::{
-    Announce, Fault, Kind, KindSet, Message, Seal, SymbolHeader, escaped, peek_kind, peek_session,
+    Announce, Fault, Kind, Message, Seal, SymbolHeader, escaped, peek_kind, peek_session,
 };
 use tracing::{info, warn};
 
@@ -241,14 +241,14 @@ impl Daemon<'_> {
         let options = data_link(self.options);
         let link = self.network.join_group(announce.data_group, &self.interface, &options)?;
         let geometry = announce.geometry;
-        let facts = self.facts(holdings);
-        let is_usable = facts.kinds.contains(announce.kind);
+        let facts = self.facts(&announce.app, holdings);
+        let usable = self.keeper.capabilities().check(&announce.app, announce.kind);
         let symbol = usize::from(geometry.symbol_bytes());
         let symbols =
             usize::from(geometry.block_symbols()) + usize::from(geometry.repair_symbols());
         let mut session = Session::new(heard_at, id, announce, facts, rand::random());
-        if !is_usable {
-            let (fault, detail) = (Fault::KindUnsupported, self.unusable(announce.kind));
+        if let Err(detail) = usable {
+            let fault = Fault::KindUnsupported;
             session.handle_store(heard_at, StoreEvent::Failed { fault, detail });
         }
         Ok(Member {
@@ -274,12 +274,7 @@ impl Daemon<'_> {
         })
     }
 
-    fn unusable(&self, kind: ImageKind) -> String {
-        let complaints = self.keeper.capabilities().complaints.join("; ");
-        format!("cannot use {kind} here: {complaints}")
-    }
-
-    fn facts(&self, holdings: &Holdings) -> Facts {
+    fn facts(&self, app: &AppName, holdings: &Holdings) -> Facts {
         Facts {
             host: self.options.host.clone(),
             machine: self.machine,
@@ -287,7 +282,7 @@ impl Daemon<'_> {
             link: self.interface.speed,
             free_bytes: holdings.free_bytes,
             clock_us: common::clock::unix_micros(),
-            kinds: self.keeper.capabilities().kinds.into_iter().collect::<KindSet>(),
+            kinds: self.keeper.capabilities().kinds_of(app),
             holds_release: holdings.release,
             holds_image: holdings.image,
             holds_partial: holdings.partial,

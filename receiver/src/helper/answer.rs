@@ -121,12 +121,10 @@ impl Helper<'_> {
     }
 
     fn facts(&self) -> HostFacts {
-        let capabilities = self.store().capabilities();
         HostFacts {
             store: self.store().root().to_path_buf(),
             apps: self.store().apps(),
-            kinds: capabilities.kinds,
-            complaints: capabilities.complaints,
+            capabilities: self.store().capabilities(),
         }
     }
 }

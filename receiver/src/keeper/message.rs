@@ -8,14 +8,14 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::path::PathBuf;
 
 use common::digest::Digest;
-use common::id::{AppName, ImageKind, ReleaseId};
+use common::id::{AppName, ReleaseId};
 use common::limits::{MANIFEST_BYTES_MAX, SIGNATURES_BYTES_MAX};
 use common::wire::Fault;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::activation::Progress;
-use crate::store::{Holdings, Offer, StoreError};
+use crate::store::{Capabilities, Holdings, Offer, StoreError};
 
 /// Longest message: a manifest and signatures, each letter of them escaped.
 pub const MESSAGE_BYTES_MAX: u32 = 1 << 20;
@@ -171,10 +171,8 @@ pub struct HostFacts {
     pub store: PathBuf,
     /// The apps that it keeps.
     pub apps: Vec<AppName>,
-    /// What it can stage.
-    pub kinds: Vec<ImageKind>,
-    /// Why not the rest.
-    pub complaints: Vec<String>,
+    /// What it can stage, and why not the rest.
+    pub capabilities: Capabilities,
 }
 
 impl Answer {

@@ -106,8 +106,7 @@ impl Remote {
 
 impl Keeper for Remote {
     fn capabilities(&self) -> Capabilities {
-        let HostFacts { kinds, complaints, .. } = self.host.clone();
-        Capabilities { kinds, complaints }
+        self.host.capabilities.clone()
     }
 
     fn take_complaints(&self) -> Vec<String> {

@@ -79,7 +79,7 @@ impl App {
         let taken = self.layout.checking().join(name);
         self.apply(Step::Rename { from: part, to: taken.clone() })?;
         let path = self.layout.image(&facts.digest, facts.kind);
-        self.check(facts, &taken, tenant).inspect_err(|error| match error.fault() {
+        let file = self.check(facts, &taken, tenant).inspect_err(|error| match error.fault() {
             // It will be wrong again.
             Fault::VerifyFailed => clean(&*self.world, &removal(&taken)),
             _ => {
@@ -91,11 +91,12 @@ impl App {
         self.apply(Step::Rename { from: taken, to: path.clone() })?;
         self.apply(Step::Sync { path: self.layout.images() })?;
         self.forget_partial(facts)?;
-        Ok(VerifiedImage { digest: facts.digest, kind: facts.kind, path, tree: None })
+        Ok(VerifiedImage { digest: facts.digest, kind: facts.kind, path, file, tree: None })
     }
 
-    /// Takes what lies at `taken` out of its owner's hands and compares it with its digest.
-    fn check(&self, facts: &ImageFacts, taken: &Path, tenant: Owner) -> Result<(), StoreError> {
+    /// Takes what lies at `taken` out of its owner's hands and compares it with its digest; the file
+    /// that was read.
+    fn check(&self, facts: &ImageFacts, taken: &Path, tenant: Owner) -> Result<File, StoreError> {
         let wrong = |what: &str| {
             let line = format!("{} was received and {what}", taken.display());
             StoreError::new(Fault::VerifyFailed, line)
@@ -137,7 +138,8 @@ impl App {
             return Err(wrong("does not have the digest of the manifest"));
         }
         let sync = Step::Sync { path: taken.to_path_buf() };
-        self.apply_with(&sync, With::File(&file))
+        self.apply_with(&sync, With::File(&file))?;
+        Ok(file)
     }
 
     /// Hands a file that is not adopted back to who received it; what is no file goes.

@@ -12,10 +12,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use common::bundle::{Manifest, release_id};
 use common::digest::Digest;
 use common::id::{AppName, ImageKind, ReleaseId};
-use common::wire::Fault;
+use common::wire::{Fault, KindSet};
 
 use super::error::StoreError;
 use super::layout::Layout;
+use super::limits::KEEP_DEFAULT;
+use super::probe::left_out;
 use super::state::AppState;
 use super::step::{Owner, Step};
 use super::world::{With, World};
@@ -31,6 +33,16 @@ pub struct AppConfig {
     pub keep: usize,
     /// Whether a tar stays after its release is active.
     pub keep_image: bool,
+    /// The image kinds that are taken and mounted.
+    pub kinds: KindSet,
+}
+
+impl AppConfig {
+    /// An app whose administrator decides nothing but where services see it.
+    pub fn new(app: AppName, root: PathBuf) -> Self {
+        let kinds = ImageKind::ALL.into_iter().collect();
+        Self { app, root, keep: KEEP_DEFAULT, keep_image: false, kinds }
+    }
 }
 
 /// A release whose manifest is in the store.
@@ -68,6 +80,15 @@ impl App {
         let layout = Layout::new(store, &config.app, &config.root);
         let state = read_state(&layout)?.unwrap_or_else(|| AppState::new(config.root.clone()));
         Ok(Self { config, layout, world, tenant, state: Mutex::new(state) })
+    }
+
+    /// Refuses a kind that the configuration leaves out.
+    pub(super) fn allow(&self, kind: ImageKind) -> Result<(), StoreError> {
+        if self.config.kinds.contains(kind) {
+            return Ok(());
+        }
+        let line = left_out(&self.config.app, self.config.kinds, kind);
+        Err(StoreError::new(Fault::KindUnsupported, line))
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, AppState> {

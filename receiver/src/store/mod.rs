@@ -150,7 +150,8 @@ impl Store {
         let real =
             root.canonicalize().map_err(|error| StoreError::of_read(root.display(), &error))?;
         let lock = lock::take(&real)?;
-        let capabilities = probe::probe(&*world, &real.join(PROBE))?;
+        let allowed = apps.iter().map(|app| (app.app.clone(), app.kinds)).collect();
+        let capabilities = probe::probe(&*world, &real.join(PROBE), allowed)?;
         let mut complaints = Vec::new();
         let mut by_name = BTreeMap::new();
         for config in apps {
@@ -253,12 +254,8 @@ impl Store {
         }
         // A switch that cannot be made is said before anybody switches.
         app::read_current(&app.layout)?;
-        if !self.capabilities.kinds.contains(&manifest.image.kind) {
-            let reason = self.capabilities.complaints.join("; ");
-            let line =
-                format!("{}: no {} releases here: {reason}", manifest.app, manifest.image.kind);
-            return Err(StoreError::new(Fault::KindUnsupported, line));
-        }
+        let may_be = self.capabilities.check(&app.config.app, manifest.image.kind);
+        may_be.map_err(|line| StoreError::new(Fault::KindUnsupported, line))?;
         check_space(app, offer)
     }
 

@@ -9,6 +9,7 @@
 use std::ffi::CStr;
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -95,31 +96,65 @@ pub(super) fn check_kind(image: &File, kind: ImageKind) -> Result<(), StepError>
     Err(StepError::Kind(format!("the manifest says {kind}, the image is {found}; pack it again")))
 }
 
-/// Mounts `image` at `target`: read-only, no setuid, no devices, no access times.
+/// Mounts the open `image` at `target`: read-only, no setuid, no devices, no access times. The
+/// descriptor is what is mounted: nothing that its name leads to meanwhile.
 ///
 /// # Errors
 /// [`StepError::Kind`] when the superblock disagrees, [`StepError::Mount`] when nothing works.
 pub(super) fn mount_image(
-    image: &Path,
+    image: &File,
     kind: ImageKind,
     options: &[String],
     target: &Path,
 ) -> Result<(), StepError> {
-    let file = File::open(image)?;
-    check_kind(&file, kind)?;
+    check_kind(image, kind)?;
     let options = Options::of(kind, options).map_err(StepError::Mount)?;
     if kind == ImageKind::Erofs {
-        match mount(image, kind, &options, target) {
+        match mount(&descriptor(image), kind, &options, target) {
             Ok(()) => return Ok(()),
             // A kernel before 6.12 wants a block device.
             Err(Errno::NOTBLK) => {}
             Err(errno) => return Err(StepError::Mount(mount_advice(errno))),
         }
     }
-    // Buffered, not direct: the image was written a moment ago, its pages are still in memory.
-    let (device, _open) = attach(&file).map_err(|error| StepError::Mount(loop_advice(&error)))?;
+    // Direct, so that memory holds what services read once and not twice. Where the disk's blocks
+    // are larger than the filesystem's, that filesystem cannot be mounted so.
+    match mount_by_loop(image, kind, &options, target, true) {
+        Err(Failure::Mount(Errno::INVAL)) => mount_by_loop(image, kind, &options, target, false),
+        other => other,
+    }
+    .map_err(|failure| StepError::Mount(failure.advice()))
+}
+
+/// A name for an open file that leads to the file itself, wherever its other names lead.
+pub(super) fn descriptor(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+enum Failure {
+    Loop(io::Error),
+    Mount(Errno),
+}
+
+impl Failure {
+    fn advice(&self) -> String {
+        match self {
+            Self::Loop(error) => loop_advice(error),
+            Self::Mount(errno) => mount_advice(*errno),
+        }
+    }
+}
+
+fn mount_by_loop(
+    image: &File,
+    kind: ImageKind,
+    options: &Options,
+    target: &Path,
+    is_direct: bool,
+) -> Result<(), Failure> {
+    let (device, _open) = attach(image, is_direct).map_err(Failure::Loop)?;
     // The descriptor stays open until after the mount: the device detaches at its last close.
-    mount(&device, kind, &options, target).map_err(|errno| StepError::Mount(mount_advice(errno)))
+    mount(&device, kind, options, target).map_err(Failure::Mount)
 }
 
 /// Flags and data of one mount.
@@ -153,7 +188,12 @@ impl Options {
 }
 
 fn mount(source: &Path, kind: ImageKind, options: &Options, target: &Path) -> Result<(), Errno> {
-    rustix::mount::mount(source, target, kind.as_str(), options.flags, options.data)
+    let mount = |driver| rustix::mount::mount(source, target, driver, options.flags, options.data);
+    match mount(kind.as_str()) {
+        // A kernel may know ext2 by its ext4 driver alone.
+        Err(Errno::NODEV) if kind == ImageKind::Ext2 => mount(ImageKind::Ext4.as_str()),
+        other => other,
+    }
 }
 
 fn loop_advice(error: &io::Error) -> String {
@@ -175,13 +215,13 @@ fn mount_advice(errno: Errno) -> String {
     format!("{}{advice}", io::Error::from(errno))
 }
 
-fn attach(image: &File) -> io::Result<(PathBuf, File)> {
+fn attach(image: &File, is_direct: bool) -> io::Result<(PathBuf, File)> {
     let control = OpenOptions::new().read(true).write(true).open("/dev/loop-control")?;
     let mut last = io::Error::from(Errno::BUSY);
     for _ in 0..LOOP_ATTEMPTS {
         let path = PathBuf::from(format!("/dev/loop{}", sys::free_loop(&control)?));
         let device = File::open(&path)?;
-        match sys::configure_loop(&device, image) {
+        match sys::configure_loop(&device, image, is_direct) {
             Ok(()) => return Ok((path, device)),
             // Another process took the device between the two calls.
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) => last = error,

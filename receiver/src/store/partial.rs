@@ -28,6 +28,7 @@ use super::error::{StepError, StoreError};
 use super::journal::{self, Claims};
 use super::layout::Layout;
 use super::limits::{DEPTH_DEFAULT, ENTRIES_DEFAULT, READ_BYTES};
+use super::mount::descriptor;
 use super::prefix::Prefix;
 use super::step::{Bounds, Step};
 use super::world::{With, World, bytes_behind, windows_passed};
@@ -41,6 +42,9 @@ pub struct VerifiedImage {
     pub kind: ImageKind,
     /// Its final name.
     pub path: PathBuf,
+    /// The file whose content was verified, open for reading: what is mounted is this, whatever
+    /// lies under the name by then.
+    pub file: File,
     /// The tree unpacked from it, complete but not durable yet; only for a tar.
     pub tree: Option<PathBuf>,
 }
@@ -179,7 +183,10 @@ impl Partial {
         let image = &self.preamble.manifest.image;
         // What services have in the page cache is worth more than an image that nobody reads yet.
         self.world.uncache(&self.file, image.bytes);
-        Ok(VerifiedImage { digest: image.digest, kind: image.kind, path, tree })
+        // The same file without the right to write to it.
+        let file = File::open(descriptor(&self.file));
+        let file = file.map_err(|error| StoreError::of_read(path.display(), &error))?;
+        Ok(VerifiedImage { digest: image.digest, kind: image.kind, path, file, tree })
     }
 
     /// Makes the image durable and lets go of it, for [`Store::adopt`](super::Store::adopt).

@@ -7,10 +7,14 @@
 //! The images hold one file, `fanfare`, and are 60 KiB together before compression; made by
 //! `mke2fs -q -t ext2|ext4 -b 1024 -N 16 -m 0 -d TREE`, `mkfs.erofs`, `mksquashfs`.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+#![expect(clippy::disallowed_methods, reason = "opens the images that it mounts")]
 
-use common::id::ImageKind;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use common::id::{AppName, ImageKind};
+use common::wire::KindSet;
 
 use super::error::{StepError, StoreError};
 use super::partial::clean;
@@ -29,24 +33,66 @@ const IMAGES: [(ImageKind, &[u8]); 4] = [
 ];
 
 /// What a host can make of images.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Capabilities {
     /// The kinds that it can stage.
     pub kinds: Vec<ImageKind>,
     /// One line for each reason why it cannot stage the others.
     pub complaints: Vec<String>,
+    /// The kinds that the configuration allows each app.
+    pub allowed: BTreeMap<AppName, KindSet>,
 }
 
-/// Tries every kind in `directory`, which is made and removed.
-pub(super) fn probe(world: &dyn World, directory: &Path) -> Result<Capabilities, StoreError> {
+impl Capabilities {
+    /// The kinds of which releases of an app can be staged.
+    pub fn kinds_of(&self, app: &AppName) -> KindSet {
+        self.kinds.iter().copied().filter(|kind| self.check(app, *kind).is_ok()).collect()
+    }
+
+    /// Whether a release of an app may be of a kind.
+    ///
+    /// # Errors
+    /// Why not, in one line.
+    pub fn check(&self, app: &AppName, kind: ImageKind) -> Result<(), String> {
+        let allowed = self.allowed.get(app).copied().unwrap_or_default();
+        if !allowed.contains(kind) {
+            return Err(left_out(app, allowed, kind));
+        }
+        if self.kinds.contains(&kind) {
+            return Ok(());
+        }
+        Err(format!("{app}: no {kind} releases here: {}", self.complaints.join("; ")))
+    }
+}
+
+/// The line about a kind that an app's configuration leaves out.
+pub(super) fn left_out(app: &AppName, allowed: KindSet, kind: ImageKind) -> String {
+    let allowed: Vec<_> = allowed.iter().map(ImageKind::as_str).collect();
+    let allowed = allowed.join(", ");
+    format!("{app}: no {kind} releases here: kinds of [app.{app}] allows {allowed}")
+}
+
+/// Tries those kinds that are mounted and allowed to some app, in `directory`, which is made and
+/// removed. No driver is given anything of a kind that the configuration leaves out.
+pub(super) fn probe(
+    world: &dyn World,
+    directory: &Path,
+    allowed: BTreeMap<AppName, KindSet>,
+) -> Result<Capabilities, StoreError> {
+    let any: KindSet = allowed.values().flat_map(|kinds| kinds.iter()).collect();
     let mut kinds = Vec::new();
     let mut reasons: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     let apply = |step: Step| {
         world.apply(&step, With::Nothing).map_err(|error| StoreError::of_step(&step, error))
     };
     let target = directory.join("mounted");
+    // A start that was killed here.
+    for left in mounted_below(world, directory)? {
+        apply(Step::Unmount { target: left })?;
+    }
     apply(Step::MakeDirectory { path: target.clone(), mode: 0o700 })?;
-    for (kind, compressed) in IMAGES {
+    for (kind, compressed) in IMAGES.into_iter().filter(|(kind, _)| any.contains(*kind)) {
         let content = zstd::bulk::decompress(compressed, IMAGE_BYTES_MAX)
             .expect("the image was compressed when this program was built");
         let image = directory.join(kind.as_str());
@@ -57,12 +103,14 @@ pub(super) fn probe(world: &dyn World, directory: &Path) -> Result<Capabilities,
         }
     }
     clean(world, &Step::RemoveTree { path: directory.to_path_buf() });
-    kinds.extend([ImageKind::Tar, ImageKind::Raw]);
+    let placed = [ImageKind::Tar, ImageKind::Raw];
+    kinds.extend(placed.into_iter().filter(|kind| any.contains(*kind)));
     let complain = |(reason, kinds): (String, Vec<&str>)| {
         let kinds = kinds.join(", ");
         format!("cannot mount {kinds}: {reason}; tar and raw releases still work")
     };
-    Ok(Capabilities { kinds, complaints: reasons.into_iter().map(complain).collect() })
+    let complaints = reasons.into_iter().map(complain).collect();
+    Ok(Capabilities { kinds, complaints, allowed })
 }
 
 fn try_mount(
@@ -71,10 +119,22 @@ fn try_mount(
     image: &Path,
     target: &Path,
 ) -> Result<(), StepError> {
+    let file = File::open(image)?;
     let (image, target) = (image.to_path_buf(), target.to_path_buf());
     let mount = Step::Mount { image, kind, options: Vec::new(), target: target.clone() };
-    world.apply(&mount, With::Nothing)?;
+    world.apply(&mount, With::File(&file))?;
     let shows = target.join("fanfare").is_file();
     world.apply(&Step::Unmount { target }, With::Nothing)?;
     if shows { Ok(()) } else { Err(StepError::Mount("the mounted image is empty".into())) }
+}
+
+/// What is mounted below a directory, the last mounted first.
+pub(super) fn mounted_below(
+    world: &dyn World,
+    directory: &Path,
+) -> Result<Vec<PathBuf>, StoreError> {
+    let mounted = world.mounted();
+    let mounted = mounted.map_err(|error| StoreError::of_read("the mount table", &error))?;
+    let below = mounted.into_iter().rev().map(|mount| mount.target);
+    Ok(below.filter(|target| target.starts_with(directory)).collect())
 }

@@ -137,8 +137,16 @@ impl App {
         for known in order {
             let target = self.layout.release(&known.id, &known.manifest.label);
             let is_due = known.manifest.image.kind.is_mounted() && target.is_dir();
-            if is_due && !self.is_mounted(&target)? {
+            if !is_due {
+                continue;
+            }
+            if !self.is_mounted(&target)? {
                 lines.extend(self.mount(known).err().map(|error| error.to_string()));
+            } else if let Err(error) = self.allow(known.manifest.image.kind) {
+                lines.push(format!(
+                    "{error}, and {} is one: once unmounted, it is not mounted again",
+                    known.manifest.label
+                ));
             }
         }
         Ok(lines)

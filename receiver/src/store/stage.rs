@@ -33,6 +33,14 @@ pub struct Staged {
     pub path: PathBuf,
 }
 
+/// An image that should be there from before.
+enum Held {
+    Absent,
+    /// It is not what its name says.
+    Changed(PathBuf),
+    Good(VerifiedImage),
+}
+
 /// Digest of an open file, read from its start.
 pub(super) fn digest_of(file: &File) -> io::Result<Digest> {
     let mut hasher = blake3::Hasher::new();
@@ -47,27 +55,38 @@ impl App {
         &self,
         facts: &ImageFacts,
     ) -> Result<(Option<VerifiedImage>, Option<String>), StoreError> {
+        match self.hash(facts)? {
+            Held::Absent => Ok((None, None)),
+            Held::Good(image) => Ok((Some(image), None)),
+            Held::Changed(path) => {
+                let line = format!(
+                    "{} was changed since it was verified: it is removed and received again, \
+                     check this disk and who may write to it",
+                    path.display()
+                );
+                self.apply(Step::Remove { path })?;
+                Ok((None, Some(line)))
+            }
+        }
+    }
+
+    /// Hashes an image that is held from before, through the descriptor that is used afterwards.
+    fn hash(&self, facts: &ImageFacts) -> Result<Held, StoreError> {
         let path = self.layout.image(&facts.digest, facts.kind);
         let unreadable = |error: &io::Error| StoreError::of_read(path.display(), error);
         let file = match File::open(&path) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((None, None)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Held::Absent),
             Err(error) => return Err(unreadable(&error)),
         };
         let is_whole = file.metadata().map_err(|error| unreadable(&error))?.len() == facts.bytes;
         let is_good =
             is_whole && digest_of(&file).map_err(|error| unreadable(&error))? == facts.digest;
-        if is_good {
-            let image = VerifiedImage { digest: facts.digest, kind: facts.kind, path, tree: None };
-            return Ok((Some(image), None));
+        if !is_good {
+            return Ok(Held::Changed(path));
         }
-        let line = format!(
-            "{} was changed since it was verified: it is removed and received again, check this \
-             disk and who may write to it",
-            path.display()
-        );
-        self.apply(Step::Remove { path })?;
-        Ok((None, Some(line)))
+        let (digest, kind) = (facts.digest, facts.kind);
+        Ok(Held::Good(VerifiedImage { digest, kind, path, file, tree: None }))
     }
 
     /// Makes a release of a verified image.
@@ -95,7 +114,7 @@ impl App {
         match known.manifest.image.kind {
             ImageKind::Tar => self.stage_tree(offer, image, &path)?,
             ImageKind::Raw => self.stage_raw(&known.id, image, &path)?,
-            _ => self.stage_mount(&known, &path)?,
+            _ => self.stage_mount(&known, image, &path)?,
         }
         self.remember_staged(&mut state, &known)?;
         Ok(staged)
@@ -139,10 +158,8 @@ impl App {
         let tree = self.layout.tree(&offer.release);
         self.apply(Step::RemoveTree { path: tree.clone() })?;
         let step = unpack_step(&offer.manifest, image.path.clone(), tree.clone());
-        let file = File::open(&image.path)
-            .map_err(|error| StoreError::of_read(image.path.display(), &error))?;
         let prefix = Prefix::complete(offer.manifest.image.bytes).into();
-        self.world.apply(&step, With::Growing(&file, &prefix)).map_err(|error| {
+        self.world.apply(&step, With::Growing(&image.file, &prefix)).map_err(|error| {
             clean(&*self.world, &Step::RemoveTree { path: tree.clone() });
             StoreError::of_step(&step, error)
         })?;
@@ -174,11 +191,16 @@ impl App {
         self.apply(Step::Sync { path: self.layout.releases() })
     }
 
-    fn stage_mount(&self, known: &Known, path: &Path) -> Result<(), StoreError> {
+    fn stage_mount(
+        &self,
+        known: &Known,
+        image: &VerifiedImage,
+        path: &Path,
+    ) -> Result<(), StoreError> {
         // Without the mount, after a reboot say, nobody may take the empty directory for a release.
         self.apply(Step::MakeDirectory { path: path.to_path_buf(), mode: 0 })?;
         self.apply(Step::Sync { path: self.layout.releases() })?;
-        self.mount(known).inspect_err(|error| {
+        self.mount_image(known, image).inspect_err(|error| {
             clean(&*self.world, &Step::Remove { path: path.to_path_buf() });
             if error.fault() == Fault::VerifyFailed {
                 self.forget(known);
@@ -186,15 +208,39 @@ impl App {
         })
     }
 
-    /// Mounts a release whose image and mount point are there.
+    /// Mounts a release whose image was received before and whose mount point is there: the whole
+    /// image is hashed first, by the descriptor that is mounted.
     pub(super) fn mount(&self, known: &Known) -> Result<(), StoreError> {
-        let image = &known.manifest.image;
-        self.apply(Step::Mount {
-            image: self.layout.image(&image.digest, image.kind),
+        let facts = &known.manifest.image;
+        let name = format!("{} {}", self.config.app, known.manifest.label);
+        self.allow(facts.kind)?;
+        let image = match self.hash(facts)? {
+            Held::Good(image) => image,
+            Held::Changed(path) => {
+                let line = format!(
+                    "{name} is not mounted: {} was changed since it was verified; send the \
+                     release again, and check this disk and who may write to it",
+                    path.display()
+                );
+                return Err(StoreError::new(Fault::VerifyFailed, line));
+            }
+            Held::Absent => {
+                let line = format!("{name} cannot be mounted: its image is gone; send it again");
+                return Err(StoreError::new(Fault::MountFailed, line));
+            }
+        };
+        self.mount_image(known, &image)
+    }
+
+    fn mount_image(&self, known: &Known, image: &VerifiedImage) -> Result<(), StoreError> {
+        let step = Step::Mount {
+            image: image.path.clone(),
             kind: image.kind,
             options: known.manifest.mount_options.clone(),
             target: self.layout.release(&known.id, &known.manifest.label),
-        })
+        };
+        let mounted = self.world.apply(&step, With::File(&image.file));
+        mounted.map_err(|error| StoreError::of_step(&step, error))
     }
 
     /// Removes what would be taken for a good image another time.

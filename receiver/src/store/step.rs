@@ -134,7 +134,7 @@ pub enum Step {
         /// The new name.
         path: PathBuf,
     },
-    /// Mount an image read-only.
+    /// Mount an image read-only: the open file whose digest was checked.
     Mount {
         /// The image.
         image: PathBuf,

@@ -13,6 +13,7 @@ const LOOP_CONFIGURE: libc::Ioctl = 0x4C0A;
 const LOOP_CTL_GET_FREE: libc::Ioctl = 0x4C82;
 const LO_FLAGS_READ_ONLY: u32 = 1;
 const LO_FLAGS_AUTOCLEAR: u32 = 4;
+const LO_FLAGS_DIRECT_IO: u32 = 16;
 
 /// `struct loop_info64` of linux/loop.h.
 #[repr(C)]
@@ -54,9 +55,11 @@ pub(super) fn free_loop(control: &File) -> io::Result<u32> {
     u32::try_from(number).map_err(io::Error::other)
 }
 
-/// Attach `image` to `device` read-only; the kernel detaches it at the last close or unmount.
-pub(super) fn configure_loop(device: &File, image: &File) -> io::Result<()> {
+/// Attach `image` to `device` read-only; the kernel detaches it at the last close or unmount. With
+/// `is_direct` the kernel reads past the image's own page cache where it can.
+pub(super) fn configure_loop(device: &File, image: &File, is_direct: bool) -> io::Result<()> {
     let raw: RawFd = image.as_raw_fd();
+    let direct = if is_direct { LO_FLAGS_DIRECT_IO } else { 0 };
     let info = LoopInfo {
         device: 0,
         inode: 0,
@@ -66,7 +69,7 @@ pub(super) fn configure_loop(device: &File, image: &File) -> io::Result<()> {
         number: 0,
         encrypt_type: 0,
         encrypt_key_bytes: 0,
-        flags: LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR,
+        flags: LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR | direct,
         file_name: [0; 64],
         crypt_name: [0; 64],
         encrypt_key: [0; 32],

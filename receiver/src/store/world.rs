@@ -98,7 +98,7 @@ impl World for SystemWorld {
                 report(tree, &unpack::unpack(archive, tree, *bounds)?);
             }
             (Step::Place { image, path }, _) => place(image, path)?,
-            (Step::Mount { image, kind, options, target }, _) => {
+            (Step::Mount { kind, options, target, .. }, With::File(image)) => {
                 mount::mount_image(image, *kind, options, target)?;
             }
             (Step::Unmount { target }, _) => {
@@ -108,7 +108,7 @@ impl World for SystemWorld {
             (Step::Remove { path }, _) => unless_absent(remove(path))?,
             (Step::RemoveTree { path }, _) => unless_absent(remove_tree(path))?,
             (Step::Detach { device }, _) => sys::clear_loop(&File::open(device)?)?,
-            (Step::Write { .. } | Step::Claim { .. }, _)
+            (Step::Write { .. } | Step::Claim { .. } | Step::Mount { .. }, _)
             | (Step::Give { .. } | Step::Unpack { .. }, _) => {
                 unreachable!("the store gives these steps their file, bytes or prefix")
             }

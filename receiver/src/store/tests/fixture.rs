@@ -359,7 +359,7 @@ impl Place {
     }
 
     pub(crate) fn config(&self) -> AppConfig {
-        AppConfig { app: shop(), root: self.root.clone(), keep: 3, keep_image: false }
+        AppConfig::new(shop(), self.root.clone())
     }
 
     pub(in crate::store) fn open(&self) -> Store {

@@ -10,7 +10,8 @@ use common::id::ImageKind;
 use common::wire::Fault;
 
 use super::fixture::{
-    Place, Release, content, image, in_private_mounts, run, shop, stage_held, unmount_below,
+    Place, Release, content, image, in_private_mounts, mount_tmpfs, run, shop, stage_held,
+    unmount_below,
 };
 use crate::store::table::{Mounted, mount_table, orphan_loops};
 use crate::store::{AppConfig, Store};
@@ -284,4 +285,200 @@ fn a_host_that_may_not_mount_says_so_once_and_still_takes_tar_and_raw() {
         assert_eq!(error.fault(), Fault::KindUnsupported);
         assert!(error.to_string().starts_with("shop: no erofs releases here: cannot mount"));
     });
+}
+
+#[test]
+fn an_image_that_was_changed_is_not_mounted_again_and_is_received_anew() {
+    in_private_mounts("an_image_that_was_changed", |directory| {
+        let place = Place::new(directory);
+        let store = place.open();
+        let releases = [1, 2].map(|sequence| {
+            let data = image(ImageKind::Erofs, sequence, directory);
+            Release::new(ImageKind::Erofs, sequence, data)
+        });
+        releases.iter().for_each(|release| release.install(&store).unwrap());
+        drop(store);
+        unmount_below(directory);
+        let digest = releases[1].preamble.manifest.image.digest;
+        let path = place.store.join(format!("shop/images/{digest}.erofs"));
+        let path = path.canonicalize().unwrap();
+        let mut data = fs::read(&path).unwrap();
+        // A byte of a file: no driver would notice.
+        *data.last_mut().unwrap() ^= 1;
+        fs::write(&path, data).unwrap();
+        let store = place.open();
+        let line = format!(
+            "shop v2 is not mounted: {} was changed since it was verified; send the release \
+             again, and check this disk and who may write to it",
+            path.display()
+        );
+        assert_eq!(store.take_complaints(), [line]);
+        assert!(!place.current().join("version").exists(), "no service starts on it");
+        assert_version(&place.root.join("releases").join(releases[0].directory_name()), 1);
+        let error = store.activate(&shop(), releases[1].id()).unwrap_err();
+        assert_eq!(error.fault(), Fault::VerifyFailed);
+        // Another session brings it.
+        assert!(store.verify_held(&shop(), &releases[1].offer()).unwrap().is_none());
+        assert_eq!(store.take_complaints().len(), 1);
+        releases[1].install(&store).unwrap();
+        assert_version(&place.current(), 2);
+    });
+}
+
+#[test]
+fn what_is_mounted_is_the_file_that_was_verified_whatever_its_name_leads_to_by_then() {
+    in_private_mounts("what_is_mounted_is_the_file_that_was_verified", |directory| {
+        for kind in MOUNTED {
+            let place = Place::new(&directory.join(kind.as_str()));
+            fs::create_dir(directory.join(kind.as_str())).unwrap();
+            let store = place.open();
+            let release = Release::new(kind, 1, image(kind, 1, directory));
+            for attempt in ["received", "held"] {
+                let verified = match attempt {
+                    "received" => release.receive(&store).unwrap(),
+                    _ => store.verify_held(&shop(), &release.offer()).unwrap().unwrap(),
+                };
+                let kept = verified.path.with_extension("kept");
+                fs::rename(&verified.path, &kept).unwrap();
+                fs::write(&verified.path, image(kind, 2, directory)).unwrap();
+                let path = verified.path.clone();
+                let staged = store.stage(&shop(), &release.offer(), verified).unwrap();
+                assert_version(&staged.path, 1);
+                rustix::mount::unmount(&staged.path, rustix::mount::UnmountFlags::empty()).unwrap();
+                fs::rename(&kept, &path).unwrap();
+            }
+        }
+    });
+}
+
+#[test]
+fn only_kinds_that_the_configuration_names_are_probed_taken_and_mounted() {
+    in_private_mounts("only_kinds_that_the_configuration_names", |directory| {
+        let place = Place::new(directory);
+        Release::new(ImageKind::Ext2, 1, image(ImageKind::Ext2, 1, directory))
+            .install(&place.open())
+            .unwrap();
+        let kinds = [ImageKind::Erofs, ImageKind::Raw];
+        let config = AppConfig { kinds: kinds.into_iter().collect(), ..place.config() };
+        let store = place.open_as(&config);
+        assert_eq!(store.capabilities().kinds, kinds);
+        assert_eq!(store.capabilities().kinds_of(&shop()), config.kinds);
+        let line = "shop: no ext2 releases here: kinds of [app.shop] allows erofs, raw";
+        let notice = format!("{line}, and v1 is one: once unmounted, it is not mounted again");
+        assert_eq!(store.take_complaints(), [notice]);
+        let ext2 = Release::new(ImageKind::Ext2, 2, image(ImageKind::Ext2, 2, directory));
+        let error = store.check(&shop(), &ext2.offer()).unwrap_err();
+        assert_eq!((error.fault(), error.to_string().as_str()), (Fault::KindUnsupported, line));
+        drop(store);
+        unmount_below(directory);
+        let store = place.open_as(&config);
+        assert_eq!(store.take_complaints(), [line]);
+        assert_eq!(below(directory), []);
+        Release::new(ImageKind::Erofs, 3, image(ImageKind::Erofs, 3, directory))
+            .install(&store)
+            .unwrap();
+    });
+}
+
+#[test]
+fn an_ext3_image_is_mounted_as_ext4_without_its_journal() {
+    in_private_mounts("an_ext3_image_is_mounted_as_ext4", |directory| {
+        image(ImageKind::Ext2, 1, directory);
+        let (tree, out) = (directory.join("tree"), directory.join("ext3"));
+        let (tree, out) = (tree.to_str().unwrap(), out.to_str().unwrap());
+        run("mke2fs", &["-q", "-t", "ext3", "-d", tree, out, "8M"]);
+        let place = Place::new(directory);
+        let release = Release::new(ImageKind::Ext4, 1, fs::read(out).unwrap());
+        release.install(&place.open()).unwrap();
+        assert_version(&place.current(), 1);
+        let digest = release.preamble.manifest.image.digest;
+        let held = place.store.join(format!("shop/images/{digest}.ext4"));
+        assert_eq!(fs::read(held).unwrap(), release.image, "mounting changed no byte");
+    });
+}
+
+#[test]
+fn an_image_behind_a_loop_device_is_read_directly_where_the_disk_can() {
+    in_private_mounts("an_image_behind_a_loop_device_is_read_directly", |directory| {
+        let place = Place::new(directory);
+        let release =
+            Release::new(ImageKind::Squashfs, 1, image(ImageKind::Squashfs, 1, directory));
+        release.install(&place.open()).unwrap();
+        let digest = release.preamble.manifest.image.digest;
+        let file = place.store.join(format!("shop/images/{digest}.squashfs"));
+        let flags = rustix::fs::OFlags::DIRECT | rustix::fs::OFlags::RDONLY;
+        let can = rustix::fs::open(file, flags, rustix::fs::Mode::empty()).is_ok();
+        let device = below(&place.root)[0].source.file_name().unwrap().to_owned();
+        let is = Path::new("/sys/block").join(device).join("loop/dio");
+        assert_eq!(fs::read_to_string(is).unwrap(), if can { "1\n" } else { "0\n" });
+    });
+}
+
+#[test]
+fn what_a_start_that_was_killed_left_of_its_probe_is_cleared() {
+    in_private_mounts("what_a_start_that_was_killed_left", |directory| {
+        let place = Place::new(directory);
+        drop(place.open());
+        let left = place.store.join("@probe/mounted");
+        mount_tmpfs(&left, "size=1M");
+        mount_tmpfs(&left, "size=1M");
+        let store = place.open();
+        assert_eq!(store.capabilities().complaints, [""; 0]);
+        assert_eq!((below(&place.store), left.exists()), (vec![], false));
+    });
+}
+
+/// Inodes in use on the filesystem of a directory.
+fn inodes(directory: &Path) -> u64 {
+    let facts = rustix::fs::statvfs(directory).unwrap();
+    facts.f_files - facts.f_ffree
+}
+
+/// What this process has open below a directory.
+fn open_below(directory: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir("/proc/self/fd").unwrap();
+    let links = files.filter_map(|file| fs::read_link(file.unwrap().path()).ok());
+    links.filter(|link| link.starts_with(directory)).collect()
+}
+
+#[test]
+fn activations_leave_no_loop_device_mount_descriptor_or_inode_behind() {
+    // Method: two images of each kind, activated in turn as ever new releases; what is in use
+    // after the first rounds is what is in use at the end.
+    let rounds = if std::env::var_os("FANFARE_TESTS_FULL").is_some() { 500 } else { 40 };
+    in_private_mounts("activations_leave_no_loop_device", |directory| {
+        let base = directory.join("base");
+        mount_tmpfs(&base, "size=256M");
+        let place = Place::new(&base);
+        let store = place.open_as(&AppConfig { keep: 2, ..place.config() });
+        let kinds = [ImageKind::Ext2, ImageKind::Erofs, ImageKind::Squashfs, ImageKind::Tar];
+        let images = [1, 2].map(|sequence| {
+            kinds.map(|kind| match kind {
+                ImageKind::Tar => Release::tar(sequence).image,
+                kind => image(kind, sequence, directory),
+            })
+        });
+        let mut after_two_rounds = None;
+        for round in 0..rounds {
+            let (at, content) = (round % kinds.len(), round / kinds.len() % 2);
+            let release = Release::new(kinds[at], round as u64 + 1, images[content][at].clone());
+            release.install(&store).unwrap();
+            assert_version_of(&place.current(), content);
+            if round % 8 == 7 {
+                let open = open_below(&base);
+                let state = (below(&base).len(), loops(&base).len(), inodes(&base), open);
+                let first = after_two_rounds.get_or_insert_with(|| state.clone());
+                assert_eq!(*first, state, "after {} activations", round + 1);
+            }
+        }
+        assert_eq!(store.take_complaints(), [""; 0]);
+        drop(store);
+        assert_eq!(open_below(&base), [""; 0].map(PathBuf::from));
+        unmount_below(&base);
+        assert_eq!(loops(&base), [""; 0].map(PathBuf::from));
+    });
+}
+
+fn assert_version_of(release: &Path, content: usize) {
+    assert_eq!(fs::read_to_string(release.join("version")).unwrap(), (content + 1).to_string());
 }
