@@ -22,6 +22,7 @@ use crate::activation::{
 use crate::hooks::limits::{HOOKS_MAX, TIMEOUT_DEFAULT, TIMEOUT_MAX};
 use crate::hooks::{Hook, HttpTarget};
 use crate::pipeline::{IoClass, WORKERS_MAX};
+use crate::store::SwitchMode;
 
 /// Where the file lies unless a flag says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/fanfare/fanhost.toml";
@@ -67,6 +68,8 @@ pub struct AppSettings {
     pub sentinel: Option<PathBuf>,
     /// The image kinds that are taken and mounted.
     pub kinds: Option<BTreeSet<ImageKind>>,
+    /// How services get to the current release.
+    pub switch: Option<SwitchMode>,
     /// Commands before the switch; the first that fails refuses it.
     #[serde(default)]
     pub pre_activate: Vec<HookSettings>,
@@ -368,7 +371,7 @@ mod tests {
             interface = \"eth0\"\nhost = \"web-1\"\ninsecure = true\n\
             workers = 3\nio_class = \"normal\"\n\
             [app.shop]\nroot = \"/srv/shop\"\nkeep = 5\nkeep_image = true\n\
-            kinds = [\"erofs\", \"tar\"]\n[app.blog]\n";
+            kinds = [\"erofs\", \"tar\"]\nswitch = \"mount\"\n[app.blog]\n";
         let config = parse(text).unwrap();
         assert_eq!(config.host.unwrap().as_str(), "web-1");
         assert_eq!(config.insecure, Some(true));
@@ -376,6 +379,7 @@ mod tests {
         let shop = &config.app[&"shop".parse().unwrap()];
         assert_eq!(shop.root.as_deref(), Some(Path::new("/srv/shop")));
         assert_eq!((shop.keep, shop.keep_image), (Some(5), Some(true)));
+        assert_eq!(shop.switch, Some(SwitchMode::Mount));
         assert_eq!(shop.kinds, Some([ImageKind::Erofs, ImageKind::Tar].into()));
         assert_eq!(config.app[&"blog".parse().unwrap()], AppSettings::default());
         assert_eq!(parse(""), Ok(Config::default()));
@@ -427,6 +431,7 @@ mod tests {
             ("io_class = \"best\"", "fanhost.toml:1: unknown variant `best`"),
             ("[app.shop]\nkinds = []", "kinds must name at least one kind"),
             ("[app.shop]\nkinds = [\"ext9\"]", "fanhost.toml:2: unknown variant `ext9`"),
+            ("[app.shop]\nswitch = \"swap\"", "fanhost.toml:2: unknown variant `swap`"),
             ("[app.shop]\nkeep = 1", "keep must be at least 2"),
             ("[app.shop]\nkeep = -1", "fanhost.toml:2:"),
             ("[app.\"a/b\"]", "is not a name"),

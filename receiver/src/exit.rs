@@ -48,7 +48,11 @@ impl Exit {
 
     /// For a store that cannot be opened or read.
     pub fn of_store(error: &StoreError) -> Self {
-        if error.is_busy() { Self::Network } else { Self::Resources }
+        match error {
+            error if error.is_busy() => Self::Network,
+            error if error.is_configuration() => Self::Configuration,
+            _ => Self::Resources,
+        }
     }
 
     /// For a helper that could not start.

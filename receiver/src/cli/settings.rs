@@ -261,6 +261,7 @@ fn apps(
             keep: settings.keep.unwrap_or(plain.keep),
             keep_image: settings.keep_image.unwrap_or(plain.keep_image),
             kinds: settings.kinds.as_ref().map_or(plain.kinds, |it| it.iter().copied().collect()),
+            switch: settings.switch.unwrap_or(plain.switch),
             ..plain
         }
     });

@@ -22,6 +22,17 @@ use super::state::AppState;
 use super::step::{Owner, Step};
 use super::world::{With, World};
 
+/// How services get to the current release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SwitchMode {
+    /// By the link `current`.
+    #[default]
+    Link,
+    /// By that, and by the mount `live`, a path that never changes.
+    Mount,
+}
+
 /// What the administrator decides about an app.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppConfig {
@@ -35,13 +46,16 @@ pub struct AppConfig {
     pub keep_image: bool,
     /// The image kinds that are taken and mounted.
     pub kinds: KindSet,
+    /// How services get to the current release.
+    pub switch: SwitchMode,
 }
 
 impl AppConfig {
     /// An app whose administrator decides nothing but where services see it.
     pub fn new(app: AppName, root: PathBuf) -> Self {
         let kinds = ImageKind::ALL.into_iter().collect();
-        Self { app, root, keep: KEEP_DEFAULT, keep_image: false, kinds }
+        let switch = SwitchMode::default();
+        Self { app, root, keep: KEEP_DEFAULT, keep_image: false, kinds, switch }
     }
 }
 

@@ -16,24 +16,45 @@ use super::unpack::Refusal;
 pub struct StoreError {
     fault: Fault,
     line: String,
-    is_busy: bool,
+    nature: Nature,
+}
+
+/// What may help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Nature {
+    /// What the line says.
+    Failed,
+    /// Waiting.
+    Busy,
+    /// Another configuration; starting again does not.
+    Configuration,
 }
 
 impl StoreError {
     /// A failure of kind `fault` that `line` explains.
     pub fn new(fault: Fault, line: impl Into<String>) -> Self {
-        Self { fault, line: line.into(), is_busy: false }
+        Self { fault, line: line.into(), nature: Nature::Failed }
     }
 
     /// Somebody else has what is needed.
     pub(crate) fn busy(line: String) -> Self {
-        Self { fault: Fault::Internal, line, is_busy: true }
+        Self { fault: Fault::Internal, line, nature: Nature::Busy }
     }
 
     /// Whether somebody else has what is needed: another daemon the store, another session the
     /// image.
     pub fn is_busy(&self) -> bool {
-        self.is_busy
+        self.nature == Nature::Busy
+    }
+
+    /// The configuration asks for what this host cannot do.
+    pub(super) fn configuration(fault: Fault, line: String) -> Self {
+        Self { fault, line, nature: Nature::Configuration }
+    }
+
+    /// Whether only another configuration, or another kernel, helps.
+    pub fn is_configuration(&self) -> bool {
+        self.nature == Nature::Configuration
     }
 
     /// What the sender is told.
@@ -104,6 +125,7 @@ fn fault_of(error: &io::Error, step: &Step) -> Fault {
         io::ErrorKind::ReadOnlyFilesystem => Fault::DiskReadOnly,
         _ => match step {
             Step::Mount { .. } | Step::Unmount { .. } => Fault::MountFailed,
+            Step::Bind { .. } | Step::Uncover { .. } => Fault::SwitchFailed,
             Step::Link { .. } | Step::Switch { .. } => Fault::SwitchFailed,
             _ => Fault::DiskFailed,
         },

@@ -10,6 +10,7 @@
 //! <app root>/.incoming/<id>.tree             tree that is not complete yet
 //! <app root>/releases/<label>-<id12>/        mount point, unpacked tree, or `<app>.raw`
 //! <app root>/current                         relative link to one of them
+//! <app root>/live/                           the same release mounted again, where `switch` says so
 //! ```
 //!
 //! Half trees lie in the app root, not in the store: they are renamed into `releases`, and the
@@ -22,6 +23,9 @@ use common::id::{AppName, ImageKind, Label, ReleaseId};
 
 /// Name of the link that services follow.
 pub(super) const CURRENT: &str = "current";
+
+/// Name of the path that never changes: a mount of the current release.
+pub(super) const LIVE: &str = "live";
 
 /// Start of a prepared link's name, before it is renamed over `current`.
 pub(super) const PREPARED_LINK: &str = ".current-";
@@ -91,7 +95,12 @@ impl Layout {
 
     /// Where trees grow that are not complete yet.
     pub(super) fn unpacking(&self) -> PathBuf {
-        self.root.join(".incoming")
+        self.root.join(self.unpacking_name())
+    }
+
+    /// Its name in the app's root.
+    pub(super) fn unpacking_name(&self) -> &'static str {
+        ".incoming"
     }
 
     pub(super) fn tree(&self, release: &ReleaseId) -> PathBuf {
@@ -118,6 +127,10 @@ impl Layout {
 
     pub(super) fn current(&self) -> PathBuf {
         self.root.join(CURRENT)
+    }
+
+    pub(super) fn live(&self) -> PathBuf {
+        self.root.join(LIVE)
     }
 
     pub(super) fn prepared_link(&self, release: &ReleaseId) -> PathBuf {

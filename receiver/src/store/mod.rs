@@ -21,6 +21,7 @@ mod journal;
 mod layout;
 pub mod limits;
 mod list;
+mod live;
 mod lock;
 mod mount;
 mod offer;
@@ -56,7 +57,7 @@ use common::units::ByteSize;
 use common::wire::Fault;
 
 use self::app::App;
-pub use self::app::AppConfig;
+pub use self::app::{AppConfig, SwitchMode};
 pub use self::error::{StepError, StoreError};
 pub use self::holders::{Census, Hold, Holder, How, holders, in_use};
 pub use self::incoming::Incoming;

@@ -14,8 +14,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use common::id::ImageKind;
+use rustix::fs::CWD;
 use rustix::io::Errno;
-use rustix::mount::MountFlags;
+use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 use super::error::StepError;
 use super::limits::LOOP_ATTEMPTS;
@@ -124,6 +125,19 @@ pub(super) fn mount_image(
         other => other,
     }
     .map_err(|failure| StepError::Mount(failure.advice()))
+}
+
+/// Mounts the tree at `tree` once more at `target`; with `is_beneath` beneath the topmost mount
+/// there, which takes Linux 6.5. It has the options of the mount that the tree lies on.
+///
+/// # Errors
+/// The kernel's answer.
+pub(super) fn bind(tree: &Path, target: &Path, is_beneath: bool) -> Result<(), Errno> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let mount = open_tree(CWD, tree, flags)?;
+    let mut flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    flags.set(MoveMountFlags::MOVE_MOUNT_BENEATH, is_beneath);
+    move_mount(mount, "", CWD, target, flags)
 }
 
 /// A name for an open file that leads to the file itself, wherever its other names lead.

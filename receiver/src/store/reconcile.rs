@@ -31,6 +31,7 @@ impl App {
     pub(super) fn reconcile(&self, is_inside: bool) -> Result<Vec<String>, StoreError> {
         self.make_directories(is_inside)?;
         self.return_unadopted()?;
+        self.check_live()?;
         self.remove_half()?;
         let (all, damaged) = self.all_known()?;
         let mut lines: Vec<_> = damaged.iter().map(StoreError::to_string).collect();
@@ -41,6 +42,7 @@ impl App {
         }
         lines.extend(self.mount_all(&all)?);
         lines.extend(self.follow_link(&all)?);
+        lines.extend(self.restore_live());
         Ok(lines)
     }
 

@@ -145,6 +145,20 @@ pub enum Step {
         /// The mount point.
         target: PathBuf,
     },
+    /// Mount a tree once more elsewhere, perhaps beneath what is mounted there.
+    Bind {
+        /// The tree.
+        tree: PathBuf,
+        /// Where.
+        target: PathBuf,
+        /// Whether it goes beneath the topmost mount at `target`, where nobody sees it yet.
+        is_beneath: bool,
+    },
+    /// Take the topmost mount at a path away: what lies beneath is seen from this moment on.
+    Uncover {
+        /// The path.
+        target: PathBuf,
+    },
     /// Unmount a release.
     Unmount {
         /// The mount point.
@@ -211,6 +225,13 @@ impl fmt::Display for Step {
             }
             Self::Mount { image, kind, target, .. } => {
                 write!(f, "mount {} as {kind} at {}", image.display(), target.display())
+            }
+            Self::Bind { tree, target, is_beneath } => {
+                let place = if *is_beneath { "beneath" } else { "at" };
+                write!(f, "mount {} {place} {}", tree.display(), target.display())
+            }
+            Self::Uncover { target } => {
+                write!(f, "take the topmost mount away from {}", target.display())
             }
             Self::Unmount { target } => write!(f, "unmount {}", target.display()),
             Self::Link { to, path } => write!(f, "link {} to {}", path.display(), to.display()),

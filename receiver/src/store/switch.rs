@@ -61,8 +61,13 @@ impl App {
         if is_done {
             return Ok(Vec::new());
         }
+        let before = read_current(&self.layout)?;
         if !is_current {
             self.switch(id, link)?;
+        }
+        if let Err(error) = self.show_live() {
+            self.switch_again(id, before);
+            return Err(error);
         }
         let now = self.world.unix_seconds();
         match way {
@@ -131,6 +136,17 @@ impl App {
         self.apply(Step::Link { to: link, path: prepared.clone() })?;
         self.apply(Step::Switch { from: prepared.clone(), current: self.layout.current() })
             .inspect_err(|_| clean(&*self.world, &Step::Remove { path: prepared }))
+    }
+
+    /// Puts `current` back to what it was: the switch of which it is a part failed.
+    fn switch_again(&self, id: &ReleaseId, before: Option<PathBuf>) {
+        let done = match before {
+            Some(link) => self.switch(id, link),
+            None => self.apply(Step::Remove { path: self.layout.current() }),
+        };
+        if let Err(error) = done {
+            tracing::warn!("{error}");
+        }
     }
 
     /// What follows the switch. Services are on the new release now: failures are only reported.

@@ -101,6 +101,13 @@ impl World for SystemWorld {
             (Step::Mount { kind, options, target, .. }, With::File(image)) => {
                 mount::mount_image(image, *kind, options, target)?;
             }
+            (Step::Bind { tree, target, is_beneath }, _) => {
+                mount::bind(tree, target, *is_beneath)?;
+            }
+            // Whoever is in it stays there.
+            (Step::Uncover { target }, _) => {
+                rustix::mount::unmount(target, UnmountFlags::NOFOLLOW | UnmountFlags::DETACH)?;
+            }
             (Step::Unmount { target }, _) => {
                 rustix::mount::unmount(target, UnmountFlags::NOFOLLOW)?;
             }

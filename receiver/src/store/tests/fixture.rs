@@ -12,6 +12,8 @@ use common::bundle::{
 use common::digest::Digest;
 use common::id::{AppName, ChunkIndex, FrameIndex, ImageKind, ReleaseId};
 
+use rustix::mount::MountPropagationFlags;
+
 use crate::store::unpack::archive::{Entry, archive};
 use crate::store::{
     AppConfig, Incoming, Inventory, Offer, Owner, Partial, ReleaseFacts, Staged, Store, StoreError,
@@ -37,7 +39,7 @@ pub(in crate::store) fn in_private_mounts(name: &str, test: impl FnOnce(&Path) +
     let path = directory.path().canonicalize().unwrap();
     let result = std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().spawn_scoped(scope, || {
-            leave_mount_namespace();
+            leave_mount_namespace(MountPropagationFlags::PRIVATE);
             test(&path);
         });
         thread.unwrap().join()
@@ -49,13 +51,12 @@ pub(in crate::store) fn in_private_mounts(name: &str, test: impl FnOnce(&Path) +
     }
 }
 
+/// Gives this thread mounts of its own, which follow or leave alone those that they were.
 #[expect(unsafe_code, reason = "unshare is unsafe for descriptors and memory, not for mounts")]
-fn leave_mount_namespace() {
-    use rustix::mount::MountPropagationFlags;
+pub(in crate::store) fn leave_mount_namespace(propagation: MountPropagationFlags) {
     // SAFETY: a new mount namespace invalidates no descriptor and no memory of this process.
     unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNS) }.unwrap();
-    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    rustix::mount::mount_change("/", private).unwrap();
+    rustix::mount::mount_change("/", propagation | MountPropagationFlags::REC).unwrap();
 }
 
 /// Unmounts everything below a directory, as a reboot would.

@@ -5,6 +5,7 @@ pub(crate) mod fixture;
 mod adopt;
 mod disk;
 mod install;
+mod live;
 mod mounts;
 mod partials;
 mod recorder;
