@@ -94,8 +94,8 @@ impl App {
         Ok(VerifiedImage { digest: facts.digest, kind: facts.kind, path, file, tree: None })
     }
 
-    /// Takes what lies at `taken` out of its owner's hands and compares it with its digest; the file
-    /// that was read.
+    /// Takes what lies at `taken` out of its owner's hands and compares it with its digest: the
+    /// file that was read.
     fn check(&self, facts: &ImageFacts, taken: &Path, tenant: Owner) -> Result<File, StoreError> {
         let wrong = |what: &str| {
             let line = format!("{} was received and {what}", taken.display());

@@ -34,6 +34,9 @@ pub const ENTRY_HEADER_BYTES: u64 = 256 << 10;
 /// mtime are set last: 300,000 directories of 100 bytes.
 pub const DIRECTORY_PATH_BYTES: usize = 32 << 20;
 
+/// Bytes of zeros that become a hole: the block of most filesystems.
+pub const HOLE_BYTES: u64 = 4096;
+
 /// Bytes of a path inside a tar, as the kernel's PATH_MAX.
 pub const PATH_BYTES: usize = 4095;
 

@@ -205,7 +205,12 @@ impl App {
             return Vec::new();
         }
         match holders(&paths) {
-            Ok(census) => census.holders.iter().map(|holders| in_use(holders)).collect(),
+            Ok(census) => {
+                if census.unseen > 0 {
+                    tracing::warn!("{} processes could not be looked into", census.unseen);
+                }
+                census.holders.iter().map(|holders| in_use(holders)).collect()
+            }
             Err(error) => {
                 tracing::warn!("cannot look who uses old releases: {error}");
                 vec![None; paths.len()]

@@ -213,13 +213,16 @@ fn save(path: &Path, content: &[u8]) -> io::Result<()> {
 
 fn report(tree: &Path, unpacked: &unpack::Unpacked) {
     tracing::debug!(tree = %tree.display(), ?unpacked, "unpacked");
-    if unpacked.modes_cleared + unpacked.attributes_dropped > 0 {
-        tracing::info!(
-            tree = %tree.display(),
-            modes = unpacked.modes_cleared,
-            attributes = unpacked.attributes_dropped,
-            "setuid and setgid bits were cleared, extended attributes were not unpacked"
-        );
+    let left_out = [
+        (unpacked.modes_cleared, "setuid or setgid bit"),
+        (unpacked.attributes_dropped, "extended attribute"),
+        (unpacked.owners_dropped, "owner (only root gives files away)"),
+    ];
+    let left_out: Vec<_> = left_out.into_iter().filter(|(count, _)| *count > 0).collect();
+    if !left_out.is_empty() {
+        let words = left_out.iter().map(|(count, what)| format!("{count} × {what}"));
+        let words = words.collect::<Vec<_>>().join(", ");
+        tracing::info!("left out while unpacking {}: {words}", tree.display());
     }
 }
 

@@ -5,14 +5,17 @@
 //! whatever the archive says, and what cannot be unpacked faithfully is refused, not skipped.
 //!
 //! What is kept: names, contents, permission bits, numeric owners (as root), mtimes to the
-//! nanosecond where the archive has them, symbolic links with any target, hard links. What is
-//! not: setuid and setgid bits are cleared and extended attributes are dropped, both counted.
+//! nanosecond where the archive has them, symbolic links with any target, hard links, attributes of
+//! the user namespace; blocks of zeros become holes. What is not, and is counted: setuid and setgid
+//! bits, other attributes (capabilities among them), and without root other owners.
 
 mod pax;
 mod tree;
 
 #[cfg(test)]
 pub(super) mod archive;
+#[cfg(test)]
+mod archivers;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
@@ -27,7 +30,7 @@ use common::count::counted;
 use tar::{Archive, Entry, EntryType};
 
 use self::pax::Extensions;
-use self::tree::{Facts, Tree};
+use self::tree::{Attributes, Facts, Tree};
 use super::error::StepError;
 use super::limits::{ENTRY_HEADER_BYTES, NAME_BYTES, PATH_BYTES, READ_BYTES};
 use super::step::Bounds;
@@ -70,6 +73,8 @@ pub struct Unpacked {
     pub modes_cleared: u64,
     /// Extended attributes that were dropped.
     pub attributes_dropped: u64,
+    /// Entries that belong to this process's user, for lack of the right to give them away.
+    pub owners_dropped: u64,
 }
 
 /// Unpacks `archive` into the new directory `path`.
@@ -186,23 +191,31 @@ impl Unpacker {
                 format!("is beyond the limit of {}", counted(self.bounds.entries, "entry"));
             return Err(refuse(&reason));
         }
-        self.done.attributes_dropped += extensions.attributes;
+        self.done.attributes_dropped += extensions.attributes_dropped;
         extensions.expect_agreement(&entry).map_err(|reason| refuse(&reason))?;
         let path = self.components(&name).map_err(|reason| refuse(&reason))?;
         let facts = self.facts(&entry, &extensions).map_err(|reason| refuse(&reason))?;
         if is_file(&entry, &name) && name.ends_with(b"/") {
             return Err(refuse("is a file whose name ends in a slash"));
         }
-        if !is_file(&entry, &name) && entry.size() != 0 {
+        let is_placed = matches!(
+            kind,
+            EntryType::Regular | EntryType::Directory | EntryType::Symlink | EntryType::Link
+        );
+        if is_placed && !is_file(&entry, &name) && entry.size() != 0 {
             return Err(refuse("is no file and carries data"));
         }
         match kind {
             EntryType::Regular | EntryType::Continuous if is_file(&entry, &name) => {
                 source.budget.set(u64::MAX);
-                self.file(&mut entry, &name, &path, &facts, source)
+                self.done.owners_dropped += u64::from(self.tree.drops_owner(&facts));
+                self.file(&mut entry, &name, &path, &facts, &extensions.attributes, source)
             }
             EntryType::Directory | EntryType::Regular => {
-                self.tree.directory(&path, facts).map_err(|fault| fault.of(&name))
+                self.done.owners_dropped += u64::from(self.tree.drops_owner(&facts));
+                let set = self.tree.directory(&path, facts, &extensions.attributes);
+                self.done.attributes_dropped += set.map_err(|fault| fault.of(&name))?;
+                Ok(())
             }
             EntryType::Symlink => {
                 let target = link_name(&entry).map_err(|reason| refuse(&reason))?;
@@ -225,6 +238,7 @@ impl Unpacker {
         name: &[u8],
         path: &[&[u8]],
         facts: &Facts,
+        attributes: &Attributes,
         source: &Source,
     ) -> Result<(), StepError> {
         let bytes = entry.size();
@@ -239,11 +253,13 @@ impl Unpacker {
             if count == 0 {
                 return Err(Refusal::new(name, "is cut short").into());
             }
+            tree::write_at(&file, bytes - left, &self.buffer[..count])?;
             left -= count as u64;
-            tree::write_all(&file, &self.buffer[..count])?;
         }
+        tree::set_length(&file, bytes)?;
         self.done.bytes += bytes;
-        self.tree.finish_file(&file, facts)
+        self.done.attributes_dropped += self.tree.finish_file(&file, facts, attributes)?;
+        Ok(())
     }
 
     /// The components of a name: below the tree, none of them `..`, each a possible file name.

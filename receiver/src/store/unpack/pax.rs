@@ -19,8 +19,10 @@ pub(super) struct Extensions {
     size: Option<u64>,
     /// Modification time, where it is more precise than the plain header's.
     pub(super) mtime: Option<Timespec>,
-    /// Extended attributes, access control lists and labels, which are not unpacked.
-    pub(super) attributes: u64,
+    /// Attributes of the user's own namespace, by name: the only ones that are unpacked.
+    pub(super) attributes: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Other attributes, access control lists and labels.
+    pub(super) attributes_dropped: u64,
     overrides: u32,
 }
 
@@ -55,12 +57,20 @@ impl Extensions {
             _ if key.starts_with(b"GNU.sparse.") => {
                 return Err("is stored as a sparse file; make the archive without --sparse".into());
             }
+            _ if key.starts_with(b"SCHILY.xattr.user.") => {
+                let name = key.strip_prefix(b"SCHILY.xattr.").unwrap_or_default().to_vec();
+                if name.contains(&0) || self.attributes.iter().any(|(other, _)| *other == name) {
+                    return Err(format!("sets {} twice or with a NUL", key.escape_ascii()));
+                }
+                self.attributes.push((name, value.to_vec()));
+            }
+            // libarchive writes them under this name, too.
+            _ if key.starts_with(b"LIBARCHIVE.xattr.user.") => {}
             _ if key.starts_with(b"SCHILY.xattr.")
                 || key.starts_with(b"SCHILY.acl.")
-                || key.starts_with(b"LIBARCHIVE.xattr.")
                 || key == b"RHT.security.selinux" =>
             {
-                self.attributes += 1;
+                self.attributes_dropped += 1;
             }
             _ => {}
         }
@@ -73,7 +83,8 @@ impl Extensions {
     /// # Errors
     /// The reason for which the archive is refused.
     pub(super) fn expect_no_override(&self) -> Result<(), String> {
-        if self.overrides == 0 && self.mtime.is_none() && self.attributes == 0 {
+        let has_attributes = !self.attributes.is_empty() || self.attributes_dropped > 0;
+        if self.overrides == 0 && self.mtime.is_none() && !has_attributes {
             return Ok(());
         }
         Err("is a global header that changes the entries behind it".into())

@@ -77,11 +77,14 @@ fn owners_are_kept_for_root() {
 }
 
 #[test]
-fn setuid_bits_are_cleared_and_attributes_dropped_and_both_are_counted() {
+fn setuid_bits_are_cleared_and_attributes_of_others_dropped_and_both_are_counted() {
     let (directory, done) = unpacked(&[
         Entry { mode: 0o4755, ..Entry::file("su", b"") },
         Entry { mode: 0o3777, ..Entry::directory("shared") },
-        Entry::pax(&[("SCHILY.xattr.user.a", b"1"), ("SCHILY.acl.access", b"user::rwx")]),
+        Entry::pax(&[
+            ("SCHILY.xattr.security.capability", b"\x01"),
+            ("SCHILY.acl.access", b"user::rwx"),
+        ]),
         Entry::file("plain", b""),
     ]);
     let tree = directory.path().join("tree");

@@ -6,18 +6,20 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, UTIME_OMIT, Uid,
+    XattrFlags,
 };
 use rustix::io::Errno;
 
 use super::Refusal;
 use crate::store::error::StepError;
-use crate::store::limits::DIRECTORY_PATH_BYTES;
+use crate::store::limits::{DIRECTORY_PATH_BYTES, HOLE_BYTES};
 
 /// Mode of a directory that has no entry of its own.
 const DIRECTORY_MODE: u32 = 0o755;
@@ -86,14 +88,28 @@ impl Tree {
         })
     }
 
-    /// Makes a directory, or takes new facts for one that exists.
-    pub(super) fn directory(&mut self, path: &[&[u8]], facts: Facts) -> Result<(), Fault> {
+    /// Makes a directory, or takes new facts for one that exists; how many of its attributes this
+    /// filesystem cannot keep.
+    pub(super) fn directory(
+        &mut self,
+        path: &[&[u8]],
+        facts: Facts,
+        attributes: &Attributes,
+    ) -> Result<u64, Fault> {
         let joined = path.join(&b'/');
-        if !self.directories.contains_key(joined.as_slice()) {
-            self.enter(path)?;
+        if !self.directories.contains_key(joined.as_slice()) || !attributes.is_empty() {
+            let directory = self.enter(path)?;
+            self.directories.insert(joined.into(), Some(facts));
+            return set_attributes(&directory, attributes).map_err(Fault::Kernel);
         }
         self.directories.insert(joined.into(), Some(facts));
-        Ok(())
+        Ok(0)
+    }
+
+    /// Whether an owner other than this process's own cannot be given.
+    pub(super) fn drops_owner(&self, facts: &Facts) -> bool {
+        let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        !self.sets_owners && own != (facts.uid, facts.gid)
     }
 
     /// Makes an empty file that only its owner reads until [`Tree::finish_file`].
@@ -105,8 +121,15 @@ impl Tree {
         file.map(File::from).map_err(Fault::of_errno)
     }
 
-    /// Sets owner, mode and time of a file whose content is complete.
-    pub(super) fn finish_file(&self, file: &File, facts: &Facts) -> Result<(), StepError> {
+    /// Sets attributes, owner, mode and time of a file whose content is complete; how many
+    /// attributes this filesystem cannot keep.
+    pub(super) fn finish_file(
+        &self,
+        file: &File,
+        facts: &Facts,
+        attributes: &Attributes,
+    ) -> Result<u64, StepError> {
+        let dropped = set_attributes(file, attributes)?;
         if self.sets_owners {
             rustix::fs::fchown(
                 file,
@@ -117,7 +140,7 @@ impl Tree {
         // After the owner, because a change of owner clears bits.
         rustix::fs::fchmod(file, Mode::from_raw_mode(facts.mode))?;
         rustix::fs::futimens(file, &times(facts))?;
-        Ok(())
+        Ok(dropped)
     }
 
     /// Makes a symbolic link; what it says is not followed, now or later.
@@ -251,7 +274,60 @@ fn times(facts: &Facts) -> Timestamps {
     Timestamps { last_access: kept, last_modification: facts.mtime }
 }
 
-/// Writes all of `bytes` at the file's position.
-pub(super) fn write_all(mut file: &File, bytes: &[u8]) -> io::Result<()> {
-    file.write_all(bytes)
+/// Names and values of extended attributes.
+pub(super) type Attributes = [(Vec<u8>, Vec<u8>)];
+
+/// Sets attributes; how many of them the filesystem does not know.
+fn set_attributes(file: impl AsFd, attributes: &Attributes) -> io::Result<u64> {
+    let mut dropped = 0;
+    for (name, value) in attributes {
+        match rustix::fs::fsetxattr(&file, name.as_slice(), value, XattrFlags::empty()) {
+            Ok(()) => {}
+            Err(Errno::OPNOTSUPP) => dropped += 1,
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(dropped)
+}
+
+/// Writes `bytes` at `at` into a new file. Blocks of zeros are left out: they read the same as
+/// holes, and [`set_length`] gives the file its end.
+pub(super) fn write_at(file: &File, mut at: u64, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let is_zero = |block: &[u8]| block.iter().all(|byte| *byte == 0);
+        let blocks = || Blocks { at, rest: bytes };
+        let Some(first) = blocks().next() else { return Ok(()) };
+        let skips = is_zero(first);
+        let is_alike = |block: &&[u8]| is_zero(block) == skips;
+        let run = blocks().take_while(is_alike).map(<[u8]>::len).sum();
+        if !skips {
+            file.write_all_at(&bytes[..run], at)?;
+        }
+        at += run as u64;
+        bytes = &bytes[run..];
+    }
+    Ok(())
+}
+
+/// Gives a file its length, which a hole at its end did not.
+pub(super) fn set_length(file: &File, bytes: u64) -> io::Result<()> {
+    file.set_len(bytes)
+}
+
+/// Bytes cut where blocks of the file end.
+struct Blocks<'a> {
+    at: u64,
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Blocks<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let left = usize::try_from(HOLE_BYTES - self.at % HOLE_BYTES).expect("a block fits");
+        let (block, rest) = self.rest.split_at(left.min(self.rest.len()));
+        self.at += block.len() as u64;
+        self.rest = rest;
+        (!block.is_empty()).then_some(block)
+    }
 }
