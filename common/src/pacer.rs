@@ -12,8 +12,8 @@ use crate::units::Bitrate;
 /// late, and an unlimited catch-up would be the burst that pacing is there to avoid.
 const CREDIT_MAX: Duration = Duration::from_millis(1);
 /// What a wake-up is later than that is made good by departures that lie closer by this part of
-/// their distance, a fifth: at most 1.25 times the rate. Without, a sender on two busy cores reached
-/// 730 of 930 Mbit/s.
+/// their distance, a fifth: at most 1.25 times the rate. Without, a sender on two busy cores
+/// reached 730 of 930 Mbit/s.
 const HASTE_PART: u32 = 5;
 /// No more than this is made good in that way: 0.2 s of haste.
 const DEBT_MAX: Duration = Duration::from_millis(50);

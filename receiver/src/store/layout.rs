@@ -10,7 +10,7 @@
 //! <app root>/.incoming/<id>.tree             tree that is not complete yet
 //! <app root>/releases/<label>-<id12>/        mount point, unpacked tree, or `<app>.raw`
 //! <app root>/current                         relative link to one of them
-//! <app root>/live/                           the same release mounted again, where `switch` says so
+//! <app root>/live/                           it mounted again, where `switch` says so
 //! ```
 //!
 //! Half trees lie in the app root, not in the store: they are renamed into `releases`, and the
