@@ -60,8 +60,11 @@ pub struct Config {
 pub struct AppSettings {
     /// Where services see the app.
     pub root: Option<PathBuf>,
-    /// Releases kept.
+    /// Good releases kept.
     pub keep: Option<usize>,
+    /// How long a release stays after another one became current: `10m`.
+    #[serde(default, deserialize_with = "time")]
+    pub drain_after: Option<Duration>,
     /// Whether a tar stays after its release is active.
     pub keep_image: Option<bool>,
     /// A file of every release, whose presence shows that one is whole: by its path in there.
@@ -434,6 +437,8 @@ mod tests {
             ("[app.shop]\nswitch = \"swap\"", "fanhost.toml:2: unknown variant `swap`"),
             ("[app.shop]\nkeep = 1", "keep must be at least 2"),
             ("[app.shop]\nkeep = -1", "fanhost.toml:2:"),
+            ("[app.shop]\ndrain_after = 10", "fanhost.toml:2: invalid type"),
+            ("[app.shop]\ndrain_after = \"10\"", "fanhost.toml:2: \"10\" is no time"),
             ("[app.\"a/b\"]", "is not a name"),
             ("[app.shop]\nsentinel = \"../x\"", "[app.shop] sentinel is a path in the release"),
             ("[app.shop]\nsentinel = \"/index.php\"", "like index.php, not /index.php"),

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use crate::daemon::DaemonError;
 use crate::helper::HelperError;
 use crate::store::StoreError;
+use crate::verbs::Cause;
 
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,8 +22,10 @@ pub enum Exit {
     Internal = 1,
     /// The command line cannot be carried out as it stands.
     Usage = 2,
-    /// An app has no whole release that services could use.
-    Incomplete = 3,
+    /// There is no release that would do, or an app has none that is whole.
+    NotReached = 3,
+    /// What is on disk is not what was verified.
+    Damaged = 5,
     /// Disk, memory, descriptors or permission.
     Resources = 6,
     /// The store is in use, or the network is not configured for it.
@@ -51,7 +54,19 @@ impl Exit {
         match error {
             error if error.is_busy() => Self::Network,
             error if error.is_configuration() => Self::Configuration,
+            error if error.is_asked() => Self::Usage,
+            error if error.is_lacking() => Self::NotReached,
             _ => Self::Resources,
+        }
+    }
+
+    /// For a request that was not carried out.
+    pub const fn of_cause(cause: Cause) -> Self {
+        match cause {
+            Cause::Asked => Self::Usage,
+            Cause::Lacking => Self::NotReached,
+            Cause::Busy => Self::Network,
+            Cause::Machine => Self::Resources,
         }
     }
 

@@ -17,3 +17,4 @@ mod site;
 mod switching;
 mod transfer;
 mod units;
+mod verbs;

@@ -57,6 +57,9 @@ pub(crate) const FANHOST: &[(&str, Stage)] = &[
     }),
     ("host_no_interface", |site| daemon(site, &["--interface", "eth77"])),
     ("host_store_in_use", host_store_in_use),
+    ("rollback_to_nothing", |site| verb(site, &["rollback", "shop"])),
+    ("activate_nothing", |site| verb(site, &["activate", "shop", "r7"])),
+    ("verify_damage", verify_damage),
     ("host_unknown_key", host_unknown_key),
     ("host_no_config", |site| daemon(site, &["--config", "/nonexistent/fanhost.toml"])),
     ("host_no_keys", |site| fanhost(site, &["run", "--app", "shop", "--host", "a"])),
@@ -190,6 +193,21 @@ fn status_of_nobody(site: &mut Site) -> Ending {
 fn host_store_in_use(site: &mut Site) -> Ending {
     site.start("a");
     daemon(site, &[])
+}
+
+/// A verb beside a daemon that has the release `r1`.
+fn verb(site: &mut Site, arguments: &[&str]) -> Ending {
+    site.start("a");
+    assert_eq!(send(site, &["--expect", "1"]).code, Some(0));
+    site.verb("a", arguments)
+}
+
+fn verify_damage(site: &mut Site) -> Ending {
+    site.start("a");
+    let bundle = site.raw_bundle(1);
+    site.run(&site.send(&bundle).expect(1)).expect_exit(0);
+    site.damage_image("a");
+    site.verb("a", &["verify"])
 }
 
 fn host_unknown_key(site: &mut Site) -> Ending {

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -62,6 +63,16 @@ impl Site {
         Pack::of(&self.tree(label), label, image).run(self.path())
     }
 
+    /// The release `r<number>`, a file of some megabytes as it is.
+    pub(crate) fn raw_bundle(&self, number: u32) -> Bundle {
+        let bytes: Vec<u8> =
+            (0..1_000_000).flat_map(|at: u32| (at * number).to_le_bytes()).collect();
+        let path = self.path().join(format!("r{number}"));
+        fs::write(&path, bytes).expect("the directory is ours");
+        let pack = Pack::of(&path, &format!("r{number}"), Image::Raw);
+        pack.arg(&format!("--sequence={number}")).run(self.path())
+    }
+
     pub(crate) fn store(&self, host: &str) -> PathBuf {
         self.path().join(host).join("store")
     }
@@ -109,6 +120,30 @@ impl Site {
     /// Runs `fanfare` with `arguments`.
     pub(crate) fn fanfare(&self, arguments: &[&str]) -> Ending {
         product::run_fanfare(arguments, &self.logs())
+    }
+
+    /// Runs a verb of `fanhost` on the store of `host`.
+    pub(crate) fn verb(&self, host: &str, arguments: &[&str]) -> Ending {
+        let mut command = command(product::fanhost());
+        command.args(arguments).arg("--store").arg(self.store(host));
+        let name = format!("fanhost-{}", arguments.first().unwrap_or(&"bare"));
+        Running::start(&name, &mut command, &self.logs()).wait(DEADLINE)
+    }
+
+    /// Changes a byte of the newest image in the store of `host`, as a failing disk would.
+    pub(crate) fn damage_image(&self, host: &str) {
+        let images = self.store(host).join("shop/images");
+        let entries = fs::read_dir(images).expect("the host has images");
+        let paths = entries.map(|entry| entry.expect("it can be listed").path());
+        let modified = |path: &PathBuf| {
+            fs::metadata(path).and_then(|facts| facts.modified()).expect("it can be looked at")
+        };
+        let image = paths.max_by_key(modified).expect("there is one");
+        fs::set_permissions(&image, fs::Permissions::from_mode(0o644)).expect("it is ours");
+        let mut bytes = fs::read(&image).expect("it can be read");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&image, bytes).expect("it is ours");
     }
 
     /// Writes `text` to a file called `name` here.

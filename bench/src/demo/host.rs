@@ -25,8 +25,6 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 
 /// First argument of a process that is to be a host; it is not for people.
 pub const ROLE: &str = "--be-a-host-of-the-demo";
-/// Releases that a host keeps; the demo sends one.
-const KEEP: usize = 3;
 
 /// What a host is told on its command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,7 +112,6 @@ fn be(args: &HostArgs) -> anyhow::Result<()> {
     let probability = f64::from(args.loss_per_mille) / 1000.0;
     let network = LossyNetwork::new(SystemNetwork, probability, args.seed);
     let app = AppConfig {
-        keep: KEEP,
         // The demo reads the image again to check its digest.
         keep_image: true,
         ..AppConfig::new(args.app.clone(), app_root(&args.store, &args.app))

@@ -91,6 +91,8 @@ faults! {
     Unhealthy = 18 "unhealthy" "the release did not do well on the host",
     /// The host found the release bad before, and was not told to take it nevertheless.
     MarkedBad = 19 "marked-bad" "the host found this release bad before",
+    /// The host's administrator went back from this release or a newer one.
+    Held = 20 "held" "the host is held where its administrator went back to",
 }
 
 impl fmt::Display for Fault {

@@ -67,7 +67,7 @@ struct Lane {
 impl Activator {
     /// An activator of `apps` in `store`; an app without a policy has no hooks.
     pub fn new(
-        store: Store,
+        store: Arc<Store>,
         host: HostName,
         apps: &[AppConfig],
         policies: &BTreeMap<AppName, Policy>,
@@ -85,7 +85,7 @@ impl Activator {
             (config.app.clone(), Arc::new(lane))
         });
         let lanes = lanes.collect();
-        Self { store: Arc::new(store), host, lanes, count: AtomicU64::new(0) }
+        Self { store, host, lanes, count: AtomicU64::new(0) }
     }
 
     /// The store that it switches in.

@@ -5,6 +5,7 @@
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand};
@@ -20,6 +21,8 @@ Examples:
       the same, as /etc/fanfare/fanhost.toml says
   fanhost status
       what the running daemon does, and what the store holds
+  fanhost rollback shop
+      back to the previous good release, now
 ";
 
 const FILE: &str = "\
@@ -29,10 +32,10 @@ Configuration file, by default /etc/fanfare/fanhost.toml:
   insecure = true
   [app.shop]
   root = \"/srv/shop\"
-  keep = 3
+  keep = 5
 A flag wins over the environment (FANHOST_INTERFACE, FANHOST_APP=shop,blog), and that over the file.
 
-Exit codes: 0 ended as asked, 2 usage, 3 an app has no whole release (restore), 6 store or other
+Exit codes: 0 ended as asked, 2 usage, 3 no whole release, or none to go back to, 5 damage, 6 store or other
 resources, 7 store in use or network configuration, 78 configuration, 1 our own fault";
 
 /// Receives releases on this host, and shows what it has
@@ -57,8 +60,20 @@ pub enum Verb {
     Run(RunArgs),
     /// Change this host for a `fanhost run` that has no privileges; needs root, has no network
     Helper(HelperArgs),
-    /// List the releases that the store holds
+    /// List the releases that the store holds, and why each is kept
     Releases(StoreArgs),
+    /// Switch an app to a release that is staged here; ends what a rollback holds
+    Activate(ActivateArgs),
+    /// Go back to the previous good release, and stay there until a newer one comes
+    Rollback(RollbackArgs),
+    /// Keep a release, whatever pruning would do
+    Pin(PinArgs),
+    /// Take a pin away
+    Unpin(UnpinArgs),
+    /// Hash what is on disk again, behind everybody else at the disk
+    Verify(VerifyArgs),
+    /// Remove releases that there is no reason to keep
+    Prune(PruneArgs),
     /// Show what the daemon does, and what the store holds
     Status(StoreArgs),
     /// Say who still uses a release: processes, containers, mount namespaces
@@ -187,6 +202,132 @@ pub struct StoreArgs {
     /// Where the store lies.
     #[command(flatten)]
     pub place: PlaceArgs,
+}
+
+/// `fanhost activate`.
+#[derive(Debug, Clone, Args)]
+#[command(args_override_self = true)]
+pub struct ActivateArgs {
+    /// The release.
+    #[command(flatten)]
+    pub release: ReleaseArgs,
+
+    /// Also one that was found bad; it counts as good again
+    #[arg(long)]
+    pub force: bool,
+
+    /// Where the store lies.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
+
+/// Which release.
+#[derive(Debug, Clone, Args)]
+pub struct ReleaseArgs {
+    /// The app
+    #[arg(value_name = "APP")]
+    pub app: AppName,
+
+    /// Label, id, or the beginning of the id
+    #[arg(value_name = "RELEASE")]
+    pub release: String,
+}
+
+/// `fanhost rollback`.
+#[derive(Debug, Clone, Args)]
+#[command(args_override_self = true)]
+pub struct RollbackArgs {
+    /// The app
+    #[arg(value_name = "APP")]
+    pub app: AppName,
+
+    /// Label, id, or the beginning of the id [default: the previous good release]
+    #[arg(long, value_name = "RELEASE")]
+    pub to: Option<String>,
+
+    /// Where the store lies.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
+
+/// `fanhost pin`.
+#[derive(Debug, Clone, Args)]
+#[command(args_override_self = true)]
+pub struct PinArgs {
+    /// The release.
+    #[command(flatten)]
+    pub release: ReleaseArgs,
+
+    /// Whose pin it is; an owner has one on a release [default: who runs this]
+    #[arg(long, value_name = "NAME")]
+    pub owner: Option<String>,
+
+    /// What for, for whoever wonders why it is kept
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub reason: String,
+
+    /// For how long, as in 2h or 30days [default: until it is taken away]
+    #[arg(long = "for", value_name = "DUR", value_parser = humantime::parse_duration)]
+    pub time: Option<Duration>,
+
+    /// Where the store lies.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
+
+/// `fanhost unpin`.
+#[derive(Debug, Clone, Args)]
+#[command(args_override_self = true)]
+pub struct UnpinArgs {
+    /// The release.
+    #[command(flatten)]
+    pub release: ReleaseArgs,
+
+    /// Whose pin goes [default: who runs this]
+    #[arg(long, value_name = "NAME")]
+    pub owner: Option<String>,
+
+    /// Where the store lies.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
+
+/// `fanhost verify`.
+#[derive(Debug, Clone, Args)]
+#[command(args_override_self = true)]
+pub struct VerifyArgs {
+    /// Only releases of this app
+    #[arg(value_name = "APP")]
+    pub app: Option<AppName>,
+
+    /// Only this release, by its label, id, or the beginning of that
+    #[arg(value_name = "RELEASE")]
+    pub release: Option<String>,
+
+    /// Output and store.
+    #[command(flatten)]
+    pub output: StoreArgs,
+}
+
+/// `fanhost prune`.
+#[derive(Debug, Clone, Args)]
+#[command(args_override_self = true)]
+pub struct PruneArgs {
+    /// Only releases of this app
+    #[arg(value_name = "APP")]
+    pub app: Option<AppName>,
+
+    /// Say of every release why it is kept
+    #[arg(long)]
+    pub explain: bool,
+
+    /// Remove nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Output and store.
+    #[command(flatten)]
+    pub output: StoreArgs,
 }
 
 /// `fanhost holders`.

@@ -7,6 +7,7 @@ pub mod args;
 mod pinned;
 mod restore;
 pub mod settings;
+mod upkeep;
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::os::unix::net::UnixListener;
@@ -38,6 +39,12 @@ pub fn run() -> Exit {
         Verb::Run(args) => run_daemon(&args),
         Verb::Helper(args) => run_helper(&args),
         Verb::Releases(args) => list(&args),
+        Verb::Activate(args) => upkeep::activate(&args),
+        Verb::Rollback(args) => upkeep::rollback(&args),
+        Verb::Pin(args) => upkeep::pin(&args),
+        Verb::Unpin(args) => upkeep::unpin(&args),
+        Verb::Verify(args) => upkeep::verify(&args),
+        Verb::Prune(args) => upkeep::prune(&args),
         Verb::Status(args) => show(&args),
         Verb::Holders(args) => name_holders(&args),
         Verb::Restore(args) => restore::restore(&args.place),
@@ -139,7 +146,7 @@ fn name_holders(args: &HoldersArgs) -> Result<(), Complaint> {
 }
 
 fn inspect(store: &Path, config: &Config) -> Result<Inventory, Complaint> {
-    Store::inspect(store, |store, app| settings::root(app, config, store))
+    Store::inspect(store, |store, app| settings::app(app, config, store))
         .map_err(|error| Complaint::new(Exit::of_store(&error), error))
 }
 

@@ -24,7 +24,7 @@ pub(super) fn run_pinned(args: &PinnedArgs) -> Result<(), Complaint> {
     let app = &args.app;
     let current = held.releases.into_iter().find(|it| it.app == *app && it.is_current);
     let facts = current.filter(|it| it.is_staged).ok_or_else(|| {
-        Complaint::new(Exit::Incomplete, format!("{app} has no current release to run on"))
+        Complaint::new(Exit::NotReached, format!("{app} has no current release to run on"))
     })?;
     let unusable = |error: std::io::Error| {
         let line = format!("cannot use {}: {error}", facts.path.display());

@@ -45,7 +45,7 @@ pub(super) fn restore(place: &PlaceArgs) -> Result<(), Complaint> {
     print(&lines)?;
     match missing.is_empty() {
         true => Ok(()),
-        false => Err(Complaint::new(Exit::Incomplete, missing.join("; "))),
+        false => Err(Complaint::new(Exit::NotReached, missing.join("; "))),
     }
 }
 

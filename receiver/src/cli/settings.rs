@@ -9,14 +9,14 @@ use common::id::{AppName, HostName};
 use common::net::parse_group;
 
 use super::args::{HelperArgs, PlaceArgs, RunArgs};
-use crate::activation::Policy;
+use crate::activation;
 use crate::config::{self, AppSettings, Config};
 use crate::daemon::Options;
 use crate::exit::{Complaint, Exit};
 use crate::helper;
 use crate::hooks::check_file;
 use crate::pipeline::Manners;
-use crate::store::{AppConfig, Owner, default_root};
+use crate::store::{AppConfig, Owner, Policy, default_root};
 
 /// Where the store lies unless somebody says otherwise.
 pub const DEFAULT_STORE: &str = "/var/lib/fanfare";
@@ -111,10 +111,21 @@ pub fn store(place: &PlaceArgs, config: &Config) -> PathBuf {
     store.cloned().unwrap_or_else(|| DEFAULT_STORE.into())
 }
 
-/// Where services see `app`.
-pub fn root(app: &AppName, config: &Config, store: &Path) -> PathBuf {
-    let configured = config.app.get(app).and_then(|settings| settings.root.clone());
-    configured.unwrap_or_else(|| default_root(store, app))
+/// What holds for `app`: what the file says of it, or nothing.
+pub fn app(app: &AppName, config: &Config, store: &Path) -> AppConfig {
+    let settings = config.app.get(app).cloned().unwrap_or_default();
+    let root = settings.root.unwrap_or_else(|| default_root(store, app));
+    let default = AppConfig::new(app.clone(), root);
+    AppConfig {
+        policy: Policy {
+            keep: settings.keep.unwrap_or(default.policy.keep),
+            drain_after: settings.drain_after.unwrap_or(default.policy.drain_after),
+        },
+        keep_image: settings.keep_image.unwrap_or(default.keep_image),
+        kinds: settings.kinds.map_or(default.kinds, |kinds| kinds.into_iter().collect()),
+        switch: settings.switch.unwrap_or(default.switch),
+        ..default
+    }
 }
 
 /// Checks what hooks would run, and who could change that: their programs, and the file that names
@@ -124,7 +135,7 @@ pub fn root(app: &AppName, config: &Config, store: &Path) -> PathBuf {
 /// The first path that may not be trusted, and what to do.
 pub fn check_hooks(
     place: &PlaceArgs,
-    policies: &BTreeMap<AppName, Policy>,
+    policies: &BTreeMap<AppName, activation::Policy>,
 ) -> Result<(), Complaint> {
     let refuse = |line| Complaint::new(Exit::Configuration, line);
     let mut has_hooks = false;
@@ -143,7 +154,7 @@ pub fn check_hooks(
 }
 
 /// What is done around the switches of `apps`.
-fn policies(apps: &[AppConfig], config: &Config) -> BTreeMap<AppName, Policy> {
+fn policies(apps: &[AppConfig], config: &Config) -> BTreeMap<AppName, activation::Policy> {
     let plain = AppSettings::default();
     let settings = |app: &AppName| config.app.get(app).unwrap_or(&plain);
     apps.iter().map(|app| (app.app.clone(), settings(&app.app).policy())).collect()
@@ -253,19 +264,7 @@ fn apps(
             ),
         ));
     }
-    let plain = AppSettings::default();
-    let apps = named.into_iter().map(|app| {
-        let settings = config.app.get(app).unwrap_or(&plain);
-        let plain = AppConfig::new(app.clone(), root(app, config, store));
-        AppConfig {
-            keep: settings.keep.unwrap_or(plain.keep),
-            keep_image: settings.keep_image.unwrap_or(plain.keep_image),
-            kinds: settings.kinds.as_ref().map_or(plain.kinds, |it| it.iter().copied().collect()),
-            switch: settings.switch.unwrap_or(plain.switch),
-            ..plain
-        }
-    });
-    let apps: Vec<AppConfig> = apps.collect();
+    let apps: Vec<AppConfig> = named.into_iter().map(|name| app(name, config, store)).collect();
     check_roots(&apps)?;
     Ok(apps)
 }
@@ -306,6 +305,7 @@ mod tests {
     use crate::cli::args::{Cli, Verb};
     use crate::pipeline::IoClass;
     use clap::Parser;
+    use std::time::Duration;
 
     fn resolved(arguments: &[&str], file: &str) -> Result<Options, Complaint> {
         let line = [&["fanhost", "run", "--insecure"], arguments].concat();
@@ -328,7 +328,8 @@ mod tests {
         assert_eq!(options.host.as_str(), "web-1.example");
         let [shop] = &options.apps[..] else { panic!("one app") };
         assert_eq!(shop.root, Path::new("/var/lib/fanfare/shop/root"));
-        assert_eq!((shop.keep, shop.keep_image), (3, false));
+        let policy = Policy { keep: 5, drain_after: Duration::from_secs(600) };
+        assert_eq!((shop.policy, shop.keep_image), (policy, false));
         assert!(options.insecure && !options.once);
         assert_eq!(options.manners, Manners::default());
     }
@@ -336,12 +337,13 @@ mod tests {
     #[test]
     fn a_flag_wins_over_the_file_and_keeps_its_settings_of_the_app() {
         let file = "store = \"/data\"\nhost = \"file\"\ninsecure = true\n\
-            [app.shop]\nroot = \"/srv/shop\"\nkeep = 5\n[app.blog]\n";
+            [app.shop]\nroot = \"/srv/shop\"\nkeep = 7\ndrain_after = \"90s\"\n[app.blog]\n";
         let options = resolved(&["--host", "flag", "--app", "shop"], file).unwrap();
         assert_eq!(options.host.as_str(), "flag");
         assert_eq!(options.apps.len(), 1, "flags name the apps");
         assert_eq!(options.apps[0].root, Path::new("/srv/shop"));
-        assert_eq!(options.apps[0].keep, 5);
+        assert_eq!(options.apps[0].policy.keep, 7);
+        assert_eq!(options.apps[0].policy.drain_after, Duration::from_secs(90));
         assert!(options.insecure);
         let manners = |arguments: &[&str]| {
             resolved(arguments, &format!("workers = 3\n{file}")).unwrap().manners

@@ -30,6 +30,7 @@ use common::wire::Seal;
 use tracing::{info, warn};
 
 use crate::activation::{Activator, Policy};
+use crate::housekeeping;
 use crate::keeper::Keeper;
 use crate::pipeline::{Assembly, Manners, Pipeline, Report};
 use crate::session::Verdict;
@@ -157,6 +158,8 @@ pub fn run(
     interface(options)?;
     let store = Store::open(&options.store, options.apps.clone())?;
     warn!("one process: what listens to the network also mounts and switches, and is not confined");
+    let store = Arc::new(store);
+    let _beside = housekeeping::beside(&store, options.manners).map_err(DaemonError::Resources)?;
     let host = options.host.clone();
     let activator = Arc::new(Activator::new(store, host, &options.apps, &options.policies));
     activator.resume();

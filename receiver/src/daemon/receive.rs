@@ -9,7 +9,8 @@ use common::id::{AppName, BlockIndex, SessionId};
 use common::net::{Family, Interface, find_interface};
 use common::time::Timestamp;
 use common::wire::{
-    Announce, Fault, Kind, Message, Seal, SymbolHeader, escaped, peek_kind, peek_session,
+    Activation, Announce, Fault, Kind, Message, Seal, SymbolHeader, escaped, peek_kind,
+    peek_session,
 };
 use tracing::{info, warn};
 
@@ -172,6 +173,7 @@ impl Daemon<'_> {
             lengths: announce.preamble,
             geometry: announce.geometry,
             is_forced: announce.force,
+            may_switch: announce.activation != Activation::Hold,
         };
         match self.pipeline.begin(task) {
             Ok(work) => {

@@ -3,17 +3,24 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use common::wire::Fault;
+use rustix::io::Errno;
 use tracing::{debug, info, warn};
 
 use super::status_listener;
 use crate::activation::Activator;
 use crate::hooks::Cause;
+use crate::keeper::Keeper;
 use crate::keeper::message::{
     Answer, COMPLAINTS_MAX, HostFacts, Offered, Reply, Request, cut, receive, send,
 };
 use crate::keeper::socket::{is_welcome, send_descriptor};
-use crate::store::{Owner, Store, StoreError};
+use crate::store::{Owner, Reservation, Store, StoreError};
+
+/// Claims that are kept at a time: a session that takes another's place has one more for a moment.
+const CLAIMS_MAX: usize = 2 * common::limits::HOST_SESSIONS_MAX;
 
 /// What a thread of the helper has at hand.
 #[derive(Clone, Copy)]
@@ -22,6 +29,38 @@ pub struct Helper<'a> {
     pub activator: &'a Activator,
     /// The user that receives.
     pub tenant: Owner,
+    /// What was set aside for him.
+    pub claims: &'a Claims,
+}
+
+/// What was set aside, each for as long as the connection is open that asked for it.
+#[derive(Debug, Default)]
+pub struct Claims(Mutex<Vec<(UnixStream, Reservation)>>);
+
+impl Claims {
+    /// Gives back what nobody waits for any more.
+    fn sweep(&self) -> MutexGuard<'_, Vec<(UnixStream, Reservation)>> {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|(stream, _)| !has_gone(stream));
+        open
+    }
+
+    fn keep(&self, stream: UnixStream, reservation: Reservation) -> Result<(), StoreError> {
+        let mut open = self.sweep();
+        if open.len() >= CLAIMS_MAX {
+            let line = format!("{CLAIMS_MAX} transfers have space set aside: that is the limit");
+            return Err(StoreError::new(Fault::Internal, line));
+        }
+        open.push((stream, reservation));
+        Ok(())
+    }
+}
+
+/// Whether the other end of a connection is closed.
+fn has_gone(stream: &UnixStream) -> bool {
+    use rustix::net::{RecvFlags, recv};
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    !matches!(recv(stream, &mut [0; 1][..], flags), Err(Errno::AGAIN) | Ok((_, 1)))
 }
 
 impl Helper<'_> {
@@ -65,6 +104,7 @@ impl Helper<'_> {
 
     fn carry_out(&self, stream: &UnixStream, request: Request) -> Result<Answer, StoreError> {
         let store = self.store();
+        drop(self.claims.sweep());
         match request {
             Request::Hello => return Ok(Answer::Host(self.facts())),
             Request::Listen => unreachable!("it is answered with a descriptor"),
@@ -73,7 +113,15 @@ impl Helper<'_> {
             }
             Request::Check { offer } => {
                 let offer = offer.read()?;
-                store.check(&offer.manifest.app, &offer)?;
+                self.activator.check(&offer.manifest.app, &offer)?;
+            }
+            Request::Reserve { offer } => {
+                let offer = offer.read()?;
+                let reservation = store.reserve(&offer.manifest.app, &offer)?;
+                let stream = stream.try_clone().map_err(|error| {
+                    StoreError::new(Fault::Internal, format!("no descriptor is left: {error}"))
+                })?;
+                self.claims.keep(stream, reservation)?;
             }
             Request::Stage { offer, is_received } => {
                 return self.stage(stream, offer, is_received);
@@ -86,7 +134,7 @@ impl Helper<'_> {
                 let progress = self.activator.progress(&app)?;
                 return Ok(Answer::Progress(progress.map(Box::new)));
             }
-            Request::Prune { app } => store.prune(&app)?,
+            Request::Prune { app } => self.activator.prune(&app)?,
         }
         Ok(Answer::Done)
     }

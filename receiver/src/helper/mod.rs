@@ -34,7 +34,9 @@ use tracing::{info, warn};
 pub use self::user::find_user;
 use crate::activation::{Activator, Policy};
 use crate::control;
+use crate::housekeeping;
 use crate::keeper::socket;
+use crate::pipeline::Manners;
 use crate::status;
 use crate::store::{AppConfig, Owner, Store, StoreError, SystemWorld};
 
@@ -112,7 +114,9 @@ pub fn run(options: &Options, stop: &StopFlag) -> Result<(), HelperError> {
     listener.set_nonblocking(true).map_err(failed)?;
     let world = Arc::new(SystemWorld);
     let apps = options.apps.clone();
-    let store = Store::open_for(world, &options.store, apps, Some(options.tenant))?;
+    let store = Arc::new(Store::open_for(world, &options.store, apps, Some(options.tenant))?);
+    let _beside = housekeeping::beside(&store, Manners::default())
+        .map_err(|error| HelperError::System("start", error))?;
     announce(options, &store);
     let activator = Activator::new(store, options.host.clone(), &options.apps, &options.policies);
     activator.resume();
@@ -168,7 +172,8 @@ fn serve(
     listener: &UnixListener,
     stop: &StopFlag,
 ) -> Result<(), HelperError> {
-    let helper = answer::Helper { activator, tenant: options.tenant };
+    let claims = answer::Claims::default();
+    let helper = answer::Helper { activator, tenant: options.tenant, claims: &claims };
     let work = || {
         while !stop.is_raised() {
             match next(listener, stop) {

@@ -8,6 +8,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
 
+use common::bundle::Manifest;
+use common::id::ImageKind;
 use common::net::StopFlag;
 use rustix::process::{Gid, Uid};
 
@@ -17,8 +19,8 @@ use crate::helper::Options;
 use crate::keeper::message::{Answer, Reply, Request, receive, send};
 use crate::keeper::{Keeper, Remote, socket};
 use crate::status;
-use crate::store::fixture::{Place, TENANT, is_root, shop};
-use crate::store::{Store, SystemWorld};
+use crate::store::fixture::{Place, Release, TENANT, is_root, shop};
+use crate::store::{Offer, Store, SystemWorld};
 
 /// Runs `ask` as `user` beside a helper that listens at the socket it is given.
 fn beside_a_helper(name: &str, user: u32, ask: impl FnOnce(&Path) + Send) {
@@ -31,7 +33,7 @@ fn beside_a_helper(name: &str, user: u32, ask: impl FnOnce(&Path) + Send) {
     let path = directory.path().join("helper.sock");
     let apps = vec![place.config()];
     let store = Store::open_for(Arc::new(SystemWorld), &place.store, apps.clone(), Some(TENANT));
-    let store = store.unwrap();
+    let store = Arc::new(store.unwrap());
     let host = "web-1".parse().unwrap();
     let options = Options {
         socket: path.clone(),
@@ -73,7 +75,29 @@ fn the_receiving_user_is_answered_and_given_the_socket_of_status() {
         let bound = listener.local_addr().unwrap();
         assert_eq!(bound.as_pathname(), Some(&*remote.store().join(status::SOCKET)));
         let line = remote.prune(&"blog".parse().unwrap()).unwrap_err().to_string();
-        assert_eq!(line, "blog is no app of this host");
+        assert_eq!(line, "blog is no app of this host (there are: shop)");
+    });
+}
+
+#[test]
+fn space_is_set_aside_for_as_long_as_the_connection_is_open_that_asked_for_it() {
+    beside_a_helper("space_is_set_aside", TENANT.user, |path| {
+        let remote = Remote::connect(path).unwrap();
+        let release = Release::raw(1);
+        let image = release.preamble.manifest.image.digest;
+        let free = remote.holdings(&shop(), &release.id(), &image).unwrap().free_bytes;
+        let share = free / 10 * 6;
+        let [one, two] = [1, 2].map(|sequence| {
+            let data = Release::raw(sequence).image;
+            let change = |manifest: &mut Manifest| manifest.image.bytes = share;
+            let release = Release::changed(ImageKind::Raw, sequence, data, change);
+            Offer { data_bytes: share, ..release.offer() }
+        });
+        let claim = remote.reserve(&shop(), &one).unwrap();
+        let Err(error) = remote.reserve(&shop(), &two) else { panic!("both were promised") };
+        assert!(error.to_string().contains(" of it promised to other transfers"), "{error}");
+        drop(claim);
+        let _claim = remote.reserve(&shop(), &two).unwrap();
     });
 }
 

@@ -51,6 +51,11 @@ pub enum Request {
         /// Which.
         offer: Offered,
     },
+    /// Sets aside what a release will take, for as long as the connection stays open.
+    Reserve {
+        /// Which.
+        offer: Offered,
+    },
     /// Makes a release of an image: replies [`Answer::Durable`] before the last one, or
     /// [`Answer::Spoiled`] where a held image is not right.
     Stage {
@@ -255,6 +260,7 @@ mod tests {
             Request::Listen,
             Request::Holdings { app: app.clone(), release, image: Digest::of(b"image") },
             Request::Check { offer: offered() },
+            Request::Reserve { offer: offered() },
             Request::Stage { offer: offered(), is_received: true },
             Request::Activate { app: app.clone(), release },
             Request::Progress { app: app.clone() },
@@ -327,7 +333,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_bring_the_reader_down(
-            at in 0_usize..400, value: u8, which in 0_usize..7, tail: Vec<u8>,
+            at in 0_usize..400, value: u8, which in 0_usize..8, tail: Vec<u8>,
         ) {
             let mut bytes = sent(&requests()[which]);
             let place = at % bytes.len();

@@ -11,17 +11,22 @@ pub mod message;
 pub mod remote;
 pub mod socket;
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
 use common::bundle::Preamble;
 use common::digest::Digest;
 use common::id::{AppName, ReleaseId};
+use tracing::info;
 
 pub use self::remote::Remote;
 use crate::activation::{Activator, Progress};
 use crate::hooks::Cause;
 use crate::store::{Capabilities, Holdings, Offer, Partial, StoreError};
+
+/// What was set aside for a release: dropping it gives back what was not used.
+pub type Claim = Box<dyn Any + Send + Sync>;
 
 /// What sessions ask of the store. Every verb may be called from several threads, may be repeated,
 /// and may take as long as a disk does, except those two that say they do not.
@@ -47,8 +52,15 @@ pub trait Keeper: Send + Sync + fmt::Debug {
     /// Refuses what could not be staged here, before a byte of it is received.
     ///
     /// # Errors
-    /// As [`crate::store::Store::check`].
+    /// As [`crate::store::Store::check`], and last of all as [`crate::store::Store::check_held`].
     fn check(&self, app: &AppName, offer: &Offer) -> Result<(), StoreError>;
+
+    /// Sets aside what a release will take, and keeps what it builds on, until the claim is
+    /// dropped.
+    ///
+    /// # Errors
+    /// As [`crate::store::Store::reserve`].
+    fn reserve(&self, app: &AppName, offer: &Offer) -> Result<Claim, StoreError>;
 
     /// Begins to receive an image, or goes on where an earlier attempt ended.
     ///
@@ -122,7 +134,13 @@ impl Keeper for Activator {
     }
 
     fn check(&self, app: &AppName, offer: &Offer) -> Result<(), StoreError> {
-        self.store().check(app, offer)
+        self.store().check(app, offer)?;
+        self.store().check_held(app, offer)
+    }
+
+    fn reserve(&self, app: &AppName, offer: &Offer) -> Result<Claim, StoreError> {
+        let reservation = self.store().reserve(app, offer)?;
+        Ok(Box::new(reservation))
     }
 
     fn begin(&self, app: &AppName, preamble: Arc<Preamble>) -> Result<Partial, StoreError> {
@@ -161,6 +179,8 @@ impl Keeper for Activator {
     }
 
     fn prune(&self, app: &AppName) -> Result<(), StoreError> {
-        self.store().prune(app)
+        let pruned = self.store().prune(app)?;
+        pruned.lines().iter().chain(&pruned.in_use()).for_each(|line| info!("{line}"));
+        Ok(())
     }
 }

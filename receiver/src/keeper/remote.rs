@@ -19,9 +19,9 @@ use common::digest::Digest;
 use common::id::{AppName, ReleaseId};
 use common::wire::Fault;
 
-use super::Keeper;
 use super::message::{Answer, HostFacts, Offered, Reply, Request, receive, send};
 use super::socket::receive_descriptor;
+use super::{Claim, Keeper};
 use crate::activation::Progress;
 use crate::store::{Capabilities, Holdings, Incoming, Offer, Partial, StoreError, SystemWorld};
 
@@ -134,6 +134,15 @@ impl Keeper for Remote {
         self.order(&Request::Check { offer: Offered::of(offer)? })
     }
 
+    fn reserve(&self, _: &AppName, offer: &Offer) -> Result<Claim, StoreError> {
+        let request = Request::Reserve { offer: Offered::of(offer)? };
+        let (answer, stream) = ask_open(&self.socket, &request, &self.complaints, &|| {})?;
+        match answer {
+            Answer::Done => Ok(Box::new(stream)),
+            other => Err(nonsense(&self.socket, &other)),
+        }
+    }
+
     fn begin(&self, app: &AppName, preamble: Arc<Preamble>) -> Result<Partial, StoreError> {
         self.incoming.begin(app, preamble)
     }
@@ -183,13 +192,22 @@ impl Keeper for Remote {
     }
 }
 
-/// Asks until there is an answer, or nobody answered for too long.
 fn ask(
     socket: &Path,
     request: &Request,
     complaints: &Mutex<Vec<String>>,
     is_durable: &dyn Fn(),
 ) -> Result<Answer, StoreError> {
+    ask_open(socket, request, complaints, is_durable).map(|(answer, _)| answer)
+}
+
+/// Asks until there is an answer, or nobody answered for too long; with it comes the connection.
+fn ask_open(
+    socket: &Path,
+    request: &Request,
+    complaints: &Mutex<Vec<String>>,
+    is_durable: &dyn Fn(),
+) -> Result<(Answer, UnixStream), StoreError> {
     let until = Instant::now() + PATIENCE;
     let mut has_waited = false;
     loop {
@@ -219,7 +237,7 @@ fn ask_once(
     request: &Request,
     complaints: &Mutex<Vec<String>>,
     is_durable: &dyn Fn(),
-) -> Result<Answer, Trouble> {
+) -> Result<(Answer, UnixStream), Trouble> {
     let stream = UnixStream::connect(socket).map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => {
             let line = format!("the helper at {} may not be asked: {error}", socket.display());
@@ -233,7 +251,7 @@ fn ask_once(
         complaints.lock().unwrap_or_else(PoisonError::into_inner).extend(reply.complaints);
         match reply.answer.into_result().map_err(Trouble::Refused)? {
             Answer::Durable => is_durable(),
-            answer => return Ok(answer),
+            answer => return Ok((answer, stream)),
         }
     }
 }

@@ -24,6 +24,8 @@ use crate::store::{Holdings, Offer, Partial, StoreError};
 /// An image that another session has open is waited for: a superseded session lets go of it as soon
 /// as its workers are through.
 const BUSY_WAIT_MAX: Duration = Duration::from_secs(10);
+/// Why a release that was gone back from is not switched to.
+const HELD: &str = "held by a local rollback: send a newer release, or fanhost activate there";
 /// Between two attempts.
 const BUSY_RETRY: Duration = Duration::from_millis(20);
 
@@ -52,6 +54,7 @@ pub fn run(keeper: &Arc<dyn Keeper>, work: &Weak<Work>, orders: &Receiver<Order>
             Order::Activate => activate(keeper, &work),
             Order::Cancel => {
                 drop(take_partial(&work));
+                work.hold(None);
                 return;
             }
         };
@@ -89,6 +92,9 @@ fn look_up(keeper: &Arc<dyn Keeper>, work: &Arc<Work>, image: &Digest) -> bool {
                 watch::watch(keeper, work, 0);
             }
             work.tell(StoreEvent::Switched);
+        } else if holdings.is_held && work.may_switch {
+            // PROTOCOL 8.6: a host that would not switch in the end says so at once.
+            work.tell(StoreEvent::Failed { fault: Fault::Held, detail: HELD.into() });
         }
     }
     holdings.image
@@ -114,10 +120,17 @@ fn prepare(
     }
     let preamble = Arc::new(preamble);
     let offer = Offer::of(&preamble);
-    keeper.check(&work.app, &offer).map_err(|error| failure(&error))?;
+    match keeper.check(&work.app, &offer) {
+        // PROTOCOL 8.6: a host that is held where it is may stage.
+        Err(error) if error.fault() == Fault::Held && !work.may_switch => {}
+        result => result.map_err(|error| failure(&error))?,
+    }
+    let claim = keeper.reserve(&work.app, &offer).map_err(|error| failure(&error))?;
+    work.hold(Some(claim));
     if holds_image {
         let told = || work.tell(StoreEvent::ImageDurable);
         if keeper.stage_held(&work.app, &offer, &told).map_err(|error| failure(&error))? {
+            work.hold(None);
             work.tell(StoreEvent::Staged);
             return Ok(());
         }
@@ -189,6 +202,7 @@ fn finish(keeper: &Arc<dyn Keeper>, work: &Work) -> Result<(), Failure> {
     let preamble = work.prepared.get().expect("a partial image has a plan");
     let told = || work.tell(StoreEvent::ImageDurable);
     let staged = keeper.stage_received(&work.app, &Offer::of(preamble), partial, &told);
+    work.hold(None);
     staged.map_err(|error| failure(&error))?;
     // PROTOCOL 5.3: told only when the release is in place and durable.
     work.tell(StoreEvent::Staged);
@@ -201,7 +215,7 @@ fn activate(keeper: &Arc<dyn Keeper>, work: &Arc<Work>) -> Result<(), Failure> {
     watch::watch(keeper, work, after);
     let done = keeper.activate(&work.app, work.release);
     if let Some(progress) = watch::look(&**keeper, work, after) {
-        // PROTOCOL 8.4: whoever hears of the switch hears with it whether a verdict comes.
+        // PROTOCOL 8.6: whoever hears of the switch hears with it whether a verdict comes.
         watch::tell(work, &progress);
     }
     done.map_err(|error| failure(&error))?;

@@ -27,7 +27,7 @@ use common::id::{AppName, BlockIndex, FrameIndex, ReleaseId, SessionId};
 use common::net::Waker;
 use tracing::warn;
 
-use crate::keeper::Keeper;
+use crate::keeper::{Claim, Keeper};
 use crate::session::StoreEvent;
 use crate::store::{Holdings, Partial};
 
@@ -86,6 +86,7 @@ pub struct Work {
     lengths: PreambleLengths,
     geometry: Geometry,
     is_forced: bool,
+    may_switch: bool,
     is_cancelled: AtomicBool,
     is_finishing: AtomicBool,
     backlog_bytes: AtomicU64,
@@ -99,6 +100,8 @@ pub struct Work {
     orders: Sender<Order>,
     jobs: Sender<Job>,
     outbox: Outbox,
+    /// What the release will take, set aside from its preamble until it is staged.
+    reservation: Mutex<Option<Claim>>,
 }
 
 /// The preamble while it is being put together.
@@ -124,6 +127,8 @@ pub struct Task {
     pub geometry: Geometry,
     /// It is taken even if it was found bad here.
     pub is_forced: bool,
+    /// Whether the session may come to the switch; else it only stages.
+    pub may_switch: bool,
 }
 
 impl Pipeline {
@@ -171,6 +176,7 @@ impl Pipeline {
             lengths: task.lengths,
             geometry: task.geometry,
             is_forced: task.is_forced,
+            may_switch: task.may_switch,
             is_cancelled: AtomicBool::new(false),
             is_finishing: AtomicBool::new(false),
             backlog_bytes: AtomicU64::new(0),
@@ -182,6 +188,7 @@ impl Pipeline {
             orders,
             jobs: self.jobs.clone(),
             outbox: self.outbox.clone(),
+            reservation: Mutex::new(None),
         });
         let (keeper, installed, manners) =
             (Arc::clone(&self.keeper), Arc::downgrade(&work), self.manners);
@@ -228,6 +235,11 @@ impl Work {
 
     fn is_cancelled(&self) -> bool {
         self.is_cancelled.load(Ordering::Relaxed)
+    }
+
+    /// Keeps what was set aside for this release, and gives back what was before.
+    fn hold(&self, claim: Option<Claim>) {
+        *self.reservation.lock().unwrap_or_else(PoisonError::into_inner) = claim;
     }
 
     fn tell_held(&self, holdings: Holdings) {

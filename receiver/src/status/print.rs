@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 use std::path::Path;
-use std::time::{Duration, UNIX_EPOCH};
 
 use common::count::counted;
 use common::wire::escaped;
@@ -12,9 +11,7 @@ use super::{DropCount, EndedSession, SCHEMA, SessionStatus, Snapshot};
 use crate::activation::Progress;
 use crate::releases;
 use crate::store::Inventory;
-
-/// The end of the year 9999, after which RFC 3339 has no form.
-const LAST_SECOND: u64 = 253_402_300_799;
+use crate::utc::utc;
 
 #[derive(Serialize)]
 struct Status<'a> {
@@ -68,7 +65,7 @@ fn live_text(snapshot: &Snapshot) -> String {
         daemon.host,
         daemon.version,
         daemon.process,
-        rfc3339(daemon.started),
+        utc(daemon.started),
         daemon.group,
         daemon.interface,
         daemon.apps.join(", "),
@@ -85,7 +82,7 @@ fn live_text(snapshot: &Snapshot) -> String {
         let _ = writeln!(text, "now: {}", session_line(session));
     }
     for ended in &snapshot.ended {
-        let _ = writeln!(text, "{}: {}", rfc3339(ended.ended), session_line(&ended.session));
+        let _ = writeln!(text, "{}: {}", utc(ended.ended), session_line(&ended.session));
     }
     for activation in &snapshot.activations {
         text.push_str(&activation_text(activation));
@@ -97,7 +94,7 @@ fn live_text(snapshot: &Snapshot) -> String {
 /// kept of its output.
 fn activation_text(activation: &Progress) -> String {
     let (app, label, release) = (&activation.app, &activation.label, activation.release.0.short());
-    let since = rfc3339(activation.since);
+    let since = utc(activation.since);
     let mut text = format!("{since}: {app} {label} ({release}) {}\n", activation.standing());
     for ran in &activation.results {
         let _ = writeln!(text, "  {}", escaped(&ran.to_string()));
@@ -137,11 +134,6 @@ fn drops_line(drops: &[DropCount]) -> String {
     format!("datagrams dropped: {}", words.collect::<Vec<_>>().join(", "))
 }
 
-fn rfc3339(seconds: u64) -> String {
-    let at = UNIX_EPOCH + Duration::from_secs(seconds.min(LAST_SECOND));
-    humantime::format_rfc3339_seconds(at).to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::tests::{daemon, session};
@@ -149,6 +141,7 @@ mod tests {
     use crate::activation::{Stage, Verdict};
     use crate::hooks::{Ending, Point, Ran};
     use common::id::ReleaseId;
+    use std::time::Duration;
 
     fn snapshot() -> Snapshot {
         let failed = SessionStatus {
@@ -222,7 +215,9 @@ mod tests {
             serde_json::from_str(&to_json(None, &Inventory::default())).unwrap();
         assert_eq!(
             value,
-            serde_json::json!({"schema": 1, "running": false, "releases": [], "images": []})
+            serde_json::json!({
+                "schema": 1, "running": false, "releases": [], "images": [], "held": []
+            })
         );
     }
 

@@ -5,10 +5,9 @@
 
 use std::fs;
 use std::io::{self, ErrorKind, Read};
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
@@ -16,6 +15,7 @@ use tokio::net::UnixListener;
 use tracing::warn;
 
 use super::{Snapshot, StatusBoard};
+use crate::place::{Place, is_nobody};
 
 /// Name of the socket in the store; no app can have it, because of its first character.
 pub const SOCKET: &str = "@status.sock";
@@ -23,29 +23,6 @@ pub const SOCKET: &str = "@status.sock";
 const PATIENCE: Duration = Duration::from_secs(2);
 /// A snapshot of eight sessions has a few KiB.
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
-/// What the kernel takes as a socket's path, less its final zero.
-const SOCKET_PATH_BYTES_MAX: usize = 107;
-
-/// Where the socket of `store` is bound and met: its path, or where that is too long for the
-/// kernel a way to it through an open directory.
-struct Place {
-    path: PathBuf,
-    _directory: Option<OwnedFd>,
-}
-
-impl Place {
-    fn of(store: &Path) -> io::Result<Self> {
-        let path = store.join(SOCKET);
-        if path.as_os_str().len() <= SOCKET_PATH_BYTES_MAX {
-            return Ok(Self { path, _directory: None });
-        }
-        use rustix::fs::{Mode, OFlags, open};
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = open(store, flags, Mode::empty())?;
-        let path = format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd()).into();
-        Ok(Self { path, _directory: Some(directory) })
-    }
-}
 
 /// Answers everybody who connects, from the daemon's start until this is dropped; at `listener`, or
 /// without one at a socket that is made in the store.
@@ -66,7 +43,7 @@ pub async fn serve(board: StatusBoard, listener: Option<std::os::unix::net::Unix
 /// # Errors
 /// When the store cannot be written to.
 pub fn bind(store: &Path) -> io::Result<std::os::unix::net::UnixListener> {
-    let place = Place::of(store)?;
+    let place = Place::of(store, SOCKET)?;
     // The store's lock is held, so what lies there is a former daemon's.
     match fs::remove_file(&place.path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -98,7 +75,7 @@ async fn serve_at(
 /// When a daemon is there and cannot be asked or understood.
 pub fn ask(store: &Path) -> io::Result<Option<Snapshot>> {
     // A store that is not there has no daemon either.
-    let connected = Place::of(store).and_then(|place| UnixStream::connect(&place.path));
+    let connected = Place::of(store, SOCKET).and_then(|place| UnixStream::connect(&place.path));
     let mut stream = match connected {
         Ok(stream) => stream,
         Err(error) if is_nobody(&error) => return Ok(None),
@@ -110,13 +87,6 @@ pub fn ask(store: &Path) -> io::Result<Option<Snapshot>> {
     serde_json::from_slice(&answer).map(Some).map_err(|error| {
         io::Error::new(ErrorKind::InvalidData, format!("it speaks another version: {error}"))
     })
-}
-
-fn is_nobody(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::NotADirectory
-    )
 }
 
 #[cfg(test)]

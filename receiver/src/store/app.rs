@@ -16,8 +16,11 @@ use common::wire::{Fault, KindSet};
 
 use super::error::StoreError;
 use super::layout::Layout;
-use super::limits::KEEP_DEFAULT;
+use super::limits::{DRAIN_DEFAULT, KEEP_DEFAULT};
 use super::probe::left_out;
+use super::record::About;
+use super::retention::Policy;
+use super::space::Ledger;
 use super::state::AppState;
 use super::step::{Owner, Step};
 use super::world::{With, World};
@@ -40,8 +43,8 @@ pub struct AppConfig {
     pub app: AppName,
     /// Where services see it.
     pub root: PathBuf,
-    /// Releases kept, the current and the previous one among them.
-    pub keep: usize,
+    /// What stays, and how long.
+    pub policy: Policy,
     /// Whether a tar stays after its release is active.
     pub keep_image: bool,
     /// The image kinds that are taken and mounted.
@@ -55,7 +58,8 @@ impl AppConfig {
     pub fn new(app: AppName, root: PathBuf) -> Self {
         let kinds = ImageKind::ALL.into_iter().collect();
         let switch = SwitchMode::default();
-        Self { app, root, keep: KEEP_DEFAULT, keep_image: false, kinds, switch }
+        let policy = Policy { keep: KEEP_DEFAULT, drain_after: DRAIN_DEFAULT };
+        Self { app, root, policy, keep_image: false, kinds, switch }
     }
 }
 
@@ -71,6 +75,23 @@ impl Known {
     pub(super) fn rank(&self) -> (u32, u64) {
         (self.manifest.epoch, self.manifest.sequence)
     }
+
+    /// Its image's.
+    pub(super) fn digest(&self) -> Digest {
+        self.manifest.image.digest
+    }
+
+    /// What is remembered of it when it is gone.
+    pub(super) fn about(&self) -> About {
+        let manifest = &self.manifest;
+        About {
+            label: manifest.label.clone(),
+            kind: manifest.image.kind,
+            bytes: manifest.image.bytes,
+            epoch: manifest.epoch,
+            sequence: manifest.sequence,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -80,6 +101,7 @@ pub(super) struct App {
     pub(super) world: Arc<dyn World>,
     /// Who receives its images, if it is another user.
     pub(super) tenant: Option<Owner>,
+    pub(super) ledger: Arc<Ledger>,
     state: Mutex<AppState>,
 }
 
@@ -89,11 +111,12 @@ impl App {
         store: &Path,
         config: AppConfig,
         world: Arc<dyn World>,
+        ledger: Arc<Ledger>,
         tenant: Option<Owner>,
     ) -> Result<Self, StoreError> {
         let layout = Layout::new(store, &config.app, &config.root);
         let state = read_state(&layout)?.unwrap_or_else(|| AppState::new(config.root.clone()));
-        Ok(Self { config, layout, world, tenant, state: Mutex::new(state) })
+        Ok(Self { config, layout, world, tenant, ledger, state: Mutex::new(state) })
     }
 
     /// Refuses a kind that the configuration leaves out.

@@ -16,45 +16,69 @@ use super::unpack::Refusal;
 pub struct StoreError {
     fault: Fault,
     line: String,
-    nature: Nature,
+    cause: Cause,
 }
 
-/// What may help.
+/// Whose turn it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Nature {
-    /// What the line says.
-    Failed,
-    /// Waiting.
+enum Cause {
+    /// This machine's, or the release's: the fault says.
+    Fault,
+    /// Whoever has what is needed.
     Busy,
-    /// Another configuration; starting again does not.
+    /// Whoever asked, for something that is not or that cannot be as it stands.
+    Asked,
+    /// Nobody's: there is nothing to go back to.
+    Lacking,
+    /// The configuration's, or the kernel's; starting again does not help.
     Configuration,
 }
 
 impl StoreError {
     /// A failure of kind `fault` that `line` explains.
     pub fn new(fault: Fault, line: impl Into<String>) -> Self {
-        Self { fault, line: line.into(), nature: Nature::Failed }
+        Self { fault, line: line.into(), cause: Cause::Fault }
     }
 
     /// Somebody else has what is needed.
     pub(crate) fn busy(line: String) -> Self {
-        Self { fault: Fault::Internal, line, nature: Nature::Busy }
+        Self { fault: Fault::Internal, line, cause: Cause::Busy }
+    }
+
+    /// Somebody asked for what is not, or cannot be as it stands.
+    pub fn asked(line: impl Into<String>) -> Self {
+        Self { fault: Fault::SwitchFailed, line: line.into(), cause: Cause::Asked }
+    }
+
+    /// There is no release that would do.
+    pub(super) fn lacking(line: String) -> Self {
+        Self { fault: Fault::SwitchFailed, line, cause: Cause::Lacking }
+    }
+
+    /// Whether somebody asked for what is not, or cannot be as it stands.
+    pub fn is_asked(&self) -> bool {
+        self.cause == Cause::Asked
+    }
+
+    /// Whether there is no release that would do.
+    pub fn is_lacking(&self) -> bool {
+        self.cause == Cause::Lacking
     }
 
     /// Whether somebody else has what is needed: another daemon the store, another session the
     /// image.
     pub fn is_busy(&self) -> bool {
-        self.nature == Nature::Busy
+        self.cause == Cause::Busy
     }
 
     /// The configuration asks for what this host cannot do.
     pub(super) fn configuration(fault: Fault, line: String) -> Self {
-        Self { fault, line, nature: Nature::Configuration }
+        Self { fault, line, cause: Cause::Configuration }
     }
 
     /// Whether only another configuration, or another kernel, helps.
     pub fn is_configuration(&self) -> bool {
-        self.nature == Nature::Configuration
+        self.cause == Cause::Configuration
     }
 
     /// What the sender is told.

@@ -4,8 +4,16 @@
 
 use std::time::Duration;
 
-/// Releases kept per app unless configured otherwise: the current, the previous, one more.
-pub const KEEP_DEFAULT: usize = 3;
+/// Good releases kept per app unless configured otherwise: the current, the previous, three more.
+pub const KEEP_DEFAULT: usize = 5;
+
+/// How long a release stays after `current` went on, unless configured otherwise: longer than a
+/// request that began on it, and than a person takes to see that the new one is no good.
+pub const DRAIN_DEFAULT: Duration = Duration::from_secs(600);
+
+/// Releases that are gone and still remembered: a few weeks of two deploys a day; with 300 bytes
+/// each they stay small beside the bound of the file.
+pub const PRUNED_REMEMBERED_MAX: usize = 64;
 
 /// Bytes written to an image between two requests that the kernel start writing them out: small
 /// enough that the last fsync finds little left, large enough that a disk still sees long runs.
@@ -14,8 +22,9 @@ pub const WRITEBACK_BYTES: u64 = 32 << 20;
 /// Bytes read at a time when an image or a claim is hashed.
 pub const READ_BYTES: usize = 1 << 20;
 
-/// How long an unfinished image or one that no release names may lie untouched.
-pub const ORPHAN_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long an unfinished image or one that no release names may lie untouched, and how long every
+/// release that waits to be activated stays.
+pub const ABANDONED_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// Space left free beside what a release needs: manifests, journals, directories.
 pub const SPARE_BYTES: u64 = 4 << 20;

@@ -14,6 +14,7 @@
 
 mod adopt;
 mod app;
+mod audit;
 mod error;
 mod holders;
 mod incoming;
@@ -28,8 +29,11 @@ mod offer;
 mod partial;
 mod prefix;
 mod probe;
+mod prune;
 mod reconcile;
 mod record;
+mod retention;
+mod space;
 mod stage;
 mod state;
 mod step;
@@ -46,28 +50,32 @@ pub(crate) use self::tests::fixture;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use common::bundle::Preamble;
 use common::digest::Digest;
-use common::id::{AppName, ImageKind, ReleaseId};
-use common::units::ByteSize;
+use common::id::{AppName, Label, ReleaseId};
 use common::wire::Fault;
 
 use self::app::App;
 pub use self::app::{AppConfig, SwitchMode};
+pub use self::audit::{Audit, DAMAGED, Finding};
 pub use self::error::{StepError, StoreError};
 pub use self::holders::{Census, Hold, Holder, How, holders, in_use};
 pub use self::incoming::Incoming;
-use self::limits::SPARE_BYTES;
-pub use self::list::{Inventory, ReleaseFacts, SpareImage};
+use self::layout::Layout;
+pub use self::list::{HeldApp, Inventory, ReleaseFacts, SpareImage};
 pub use self::offer::Offer;
 pub use self::partial::{Partial, VerifiedImage};
 pub use self::prefix::Prefix;
 pub use self::probe::Capabilities;
-pub use self::record::{Pin, Record, Verdict};
+use self::prune::Need;
+pub use self::prune::{Leftover, Planned, Pruned};
+pub use self::record::{About, Held, Pin, Record, Verdict};
+pub use self::retention::{Keep, Policy};
+pub use self::space::Reservation;
+use self::space::{Ledger, free_bytes};
 pub use self::stage::Staged;
 use self::state::Health;
 pub use self::step::{Bounds, Owner, Step};
@@ -91,6 +99,8 @@ pub struct Holdings {
     pub image: bool,
     /// Some of the image was.
     pub partial: bool,
+    /// A local rollback stands against the release, which is staged.
+    pub is_held: bool,
     /// Bytes that may be written.
     pub free_bytes: u64,
     /// The release was found bad here.
@@ -103,6 +113,7 @@ pub struct Store {
     world: Arc<dyn World>,
     root: PathBuf,
     apps: BTreeMap<AppName, App>,
+    ledger: Arc<Ledger>,
     capabilities: Capabilities,
     complaints: Mutex<Vec<String>>,
     /// Held for its lock.
@@ -154,15 +165,16 @@ impl Store {
         let allowed = apps.iter().map(|app| (app.app.clone(), app.kinds)).collect();
         let capabilities = probe::probe(&*world, &real.join(PROBE), allowed)?;
         let mut complaints = Vec::new();
+        let ledger = Arc::new(Ledger::default());
         let mut by_name = BTreeMap::new();
         for config in apps {
             let is_inside = is_inside(&config);
-            let app = App::load(&real, config, Arc::clone(&world), tenant)?;
+            let app = App::load(&real, config, Arc::clone(&world), Arc::clone(&ledger), tenant)?;
             complaints.extend(app.reconcile(is_inside)?);
             by_name.insert(app.config.app.clone(), app);
         }
         let complaints = Mutex::new(complaints);
-        Ok(Self { world, root: real, apps: by_name, capabilities, complaints, _lock: lock })
+        Ok(Self { world, root: real, apps: by_name, ledger, capabilities, complaints, _lock: lock })
     }
 
     /// Where it lies.
@@ -194,6 +206,7 @@ impl Store {
             is_current: self.is_current(app, release),
             image: holds_image,
             partial: !holds_image && self.holds_partial(app, image),
+            is_held: self.is_held(app, release),
             free_bytes: self.free_bytes(app),
             is_bad: self.is_bad(app, release),
         }
@@ -229,18 +242,35 @@ impl Store {
         is_staged().unwrap_or(false)
     }
 
+    fn is_held(&self, app: &AppName, release: &ReleaseId) -> bool {
+        let is_held = || {
+            let app = self.app(app)?;
+            let known = app.known(release)?;
+            Ok::<_, StoreError>(
+                known.is_some_and(|known| app.held_against(&app.lock(), known.rank()).is_err()),
+            )
+        };
+        is_held().unwrap_or(false)
+    }
+
     /// Whether `current` is the release.
     pub fn is_current(&self, app: &AppName, release: &ReleaseId) -> bool {
-        self.releases().is_ok_and(|all| {
-            all.iter().any(|facts| facts.is_current && facts.app == *app && facts.id == *release)
-        })
+        let is_current = || {
+            let app = self.app(app)?;
+            let link = app::read_current(&app.layout)?;
+            let known = app.known(release)?;
+            Ok::<_, StoreError>(known.is_some_and(|known| {
+                link == Some(Layout::link_text(release, &known.manifest.label))
+            }))
+        };
+        is_current().unwrap_or(false)
     }
 
     /// Refuses what could not be staged here, before a byte of it is received.
     ///
     /// # Errors
     /// When the release is older than one accepted or expired, its kind cannot be staged, `current`
-    /// cannot be switched, or space is short.
+    /// cannot be switched.
     pub fn check(&self, app: &AppName, offer: &Offer) -> Result<(), StoreError> {
         let app = self.app(app)?;
         let manifest = &offer.manifest;
@@ -257,7 +287,44 @@ impl Store {
         app::read_current(&app.layout)?;
         let may_be = self.capabilities.check(&app.config.app, manifest.image.kind);
         may_be.map_err(|line| StoreError::new(Fault::KindUnsupported, line))?;
-        check_space(app, offer)
+        Ok(())
+    }
+
+    /// Refuses what a local rollback stands against; it may be staged all the same.
+    ///
+    /// # Errors
+    /// That it does, in words for the sender.
+    pub fn check_held(&self, app: &AppName, offer: &Offer) -> Result<(), StoreError> {
+        let app = self.app(app)?;
+        app.held_against(&app.lock(), (offer.manifest.epoch, offer.manifest.sequence))
+    }
+
+    /// Sets aside what a release will take, before a byte of it is received; prunes first if that
+    /// is what it takes. To be kept until the release is staged: what it builds on stays, too.
+    ///
+    /// # Errors
+    /// When space is short, with figures.
+    pub fn reserve(&self, app: &AppName, offer: &Offer) -> Result<Reservation, StoreError> {
+        let own = self.app(app)?;
+        let transfer = own.transfer_of(offer)?;
+        let shortage = match self.ledger.reserve(transfer.clone())? {
+            Ok(reservation) => return Ok(reservation),
+            Err(shortage) => shortage,
+        };
+        let need = Need::SpaceFor(offer.manifest.image.digest);
+        let mut prunable = 0;
+        for app in self.apps.values() {
+            prunable += app.plan(need)?.bytes();
+        }
+        if !shortage.is_met_by(prunable) {
+            return Err(shortage.error(app, prunable));
+        }
+        for app in self.apps.values() {
+            let pruned = app.prune(need)?;
+            self.complain(pruned.lines().into_iter().chain(pruned.complaints).collect());
+        }
+        // Somebody else may have taken what was given.
+        self.ledger.reserve(transfer)?.map_err(|shortage| shortage.error(app, 0))
     }
 
     /// Begins to receive an image, or goes on where an earlier attempt ended.
@@ -327,12 +394,105 @@ impl Store {
         self.switch(app, release, Way::Deployed(Health::Asked))
     }
 
-    /// Switches `current` to any staged release: the host's own administrator may go back.
+    /// Switches `current` to any staged release, as the host's own administrator wants it; with
+    /// `even_bad` also to one that did not do well. Ends what a rollback holds.
     ///
     /// # Errors
-    /// As [`Store::activate`], except that an older release is taken.
-    pub fn rollback(&self, app: &AppName, release: ReleaseId) -> Result<(), StoreError> {
-        self.switch(app, release, Way::Chosen)
+    /// As [`Store::activate`], except that an older release is taken; and when it is bad.
+    pub fn choose(
+        &self,
+        app: &AppName,
+        release: ReleaseId,
+        even_bad: bool,
+    ) -> Result<(), StoreError> {
+        self.switch(app, release, Way::Chosen { even_bad })
+    }
+
+    /// Switches `current` back to `to`, or to the previous good release, which is the answer, and
+    /// holds the app there until a newer release than was gone back from is activated, or any by
+    /// [`Store::choose`].
+    ///
+    /// # Errors
+    /// As [`Store::choose`]; also when there is none, or it is newer than what is current.
+    pub fn rollback(&self, app: &AppName, to: Option<ReleaseId>) -> Result<ReleaseId, StoreError> {
+        let (release, lines) = self.app(app)?.go_back(to)?;
+        self.complain(lines);
+        Ok(release)
+    }
+
+    /// The release that a person means by its label, its id, or the beginning of that.
+    ///
+    /// # Errors
+    /// When there is none, or several.
+    pub fn find(&self, app: &AppName, text: &str) -> Result<(ReleaseId, Label), StoreError> {
+        list::find(app, &self.app(app)?.all_known()?.0, text)
+    }
+
+    /// What `current` points at, as far as the store knows it.
+    ///
+    /// # Errors
+    /// When there is no such app, or its manifest cannot be read.
+    pub fn current(&self, app: &AppName) -> Result<Option<(ReleaseId, Label)>, StoreError> {
+        let app = self.app(app)?;
+        let Some(current) = app.lock().current else { return Ok(None) };
+        Ok(app.known(&current)?.map(|known| (known.id, known.manifest.label)))
+    }
+
+    /// Hashes the release that services are on, and judges it bad when it is not what it was; reads
+    /// all of its image.
+    ///
+    /// # Errors
+    /// When there is no such app, or the disk refuses.
+    pub fn audit_current(&self, app: &AppName) -> Result<Option<Audit>, StoreError> {
+        self.app(app)?.audit_current()
+    }
+
+    /// What holds an app.
+    ///
+    /// # Errors
+    /// When there is no such app.
+    pub fn held(&self, app: &AppName) -> Result<Option<Held>, StoreError> {
+        Ok(self.app(app)?.lock().held.clone())
+    }
+
+    /// Has a release kept until the pin is over or taken away; an owner has one pin on a release.
+    ///
+    /// # Errors
+    /// When there is no such release, or the disk refuses.
+    pub fn pin(&self, app: &AppName, release: ReleaseId, pin: Pin) -> Result<(), StoreError> {
+        let app = self.app(app)?;
+        let mut state = app.lock();
+        if app.known(&release)?.is_none() {
+            let line = format!("release {} is not in this store", release.0.short());
+            return Err(StoreError::asked(line));
+        }
+        let mut next = state.clone();
+        next.pin(release, pin);
+        app.remember(&mut state, next)
+    }
+
+    /// Takes an owner's pin away.
+    ///
+    /// # Errors
+    /// When the owner has none there, or the disk refuses.
+    pub fn unpin(&self, app: &AppName, release: ReleaseId, owner: &str) -> Result<(), StoreError> {
+        let app = self.app(app)?;
+        let mut state = app.lock();
+        let mut next = state.clone();
+        if !next.unpin(release, owner) {
+            let owners: Vec<String> =
+                next.record(&release).pins.into_iter().map(|pin| pin.owner).collect();
+            let (name, short) = (&app.config.app, release.0.short());
+            let line = match owners.is_empty() {
+                true => format!("{name}: {short} is not pinned"),
+                false => format!(
+                    "{name}: {short} is not pinned by {owner}, but by {}: give --owner",
+                    owners.join(", ")
+                ),
+            };
+            return Err(StoreError::asked(line));
+        }
+        app.remember(&mut state, next)
     }
 
     fn switch(&self, app: &AppName, release: ReleaseId, way: Way) -> Result<(), StoreError> {
@@ -396,14 +556,24 @@ impl Store {
         Ok(good)
     }
 
-    /// Removes releases beyond those that are kept, and the archive of a tar release that is
-    /// active; called after an activation was told. What is still in use is a complaint.
+    /// Removes releases that there is no reason to keep, what was given up, and archives of tar
+    /// releases that are active; called after an activation was told. What could not be removed is
+    /// a complaint.
     ///
     /// # Errors
-    /// When there is no such app.
-    pub fn prune(&self, app: &AppName) -> Result<(), StoreError> {
-        self.complain(self.app(app)?.prune());
-        Ok(())
+    /// When there is no such app, or the store cannot be read.
+    pub fn prune(&self, app: &AppName) -> Result<Pruned, StoreError> {
+        let pruned = self.app(app)?.prune(Need::Tidiness)?;
+        self.complain(pruned.complaints.clone());
+        Ok(pruned)
+    }
+
+    /// What [`Store::prune`] would do.
+    ///
+    /// # Errors
+    /// As [`Store::prune`].
+    pub fn plan_prune(&self, app: &AppName) -> Result<Pruned, StoreError> {
+        self.app(app)?.plan(Need::Tidiness)
     }
 
     /// Every release in the store.
@@ -413,7 +583,9 @@ impl Store {
     pub fn releases(&self) -> Result<Vec<ReleaseFacts>, StoreError> {
         let mut all = Vec::new();
         for app in self.apps.values() {
-            all.extend(list::releases(&app.layout, &app.config.app, &self.world.mounted())?);
+            let mounted = self.world.mounted();
+            let users = list::Users::Asked;
+            all.extend(list::releases(&app.layout, &app.config, &mounted, users)?);
         }
         Ok(all)
     }
@@ -423,20 +595,48 @@ impl Store {
     /// # Errors
     /// When there is no such app, or the store cannot be read.
     pub fn releases_of(&self, app: &AppName) -> Result<Vec<ReleaseFacts>, StoreError> {
-        list::releases(&self.app(app)?.layout, app, &self.world.mounted())
+        let app = self.app(app)?;
+        list::releases(&app.layout, &app.config, &self.world.mounted(), list::Users::Unasked)
     }
 
     /// What lies in the store at `root`, without opening it: also beside a running daemon.
-    /// `root_of` says where services see an app whose state file does not: by the store's real
-    /// path and the app's name.
+    /// `config_of` says what holds for an app, by the store's real path and the app's name.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub fn inspect(
         root: &Path,
-        root_of: impl Fn(&Path, &AppName) -> PathBuf,
+        config_of: impl Fn(&Path, &AppName) -> AppConfig,
     ) -> Result<Inventory, StoreError> {
-        list::inspect(root, root_of)
+        list::inspect(root, config_of)
+    }
+
+    /// Hashes what lies in the store at `root`, release by release, and shows what was found: of
+    /// `app` if it is given, of the release that `text` means if that is. Beside a running daemon
+    /// as well.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or there is no such app or release.
+    pub fn audit(
+        root: &Path,
+        config_of: impl Fn(&Path, &AppName) -> AppConfig,
+        app: Option<&AppName>,
+        text: Option<&str>,
+        show: &mut dyn FnMut(Audit),
+    ) -> Result<(), StoreError> {
+        list::audit(root, config_of, app, text, show)
+    }
+
+    /// The apps that the store at `root` holds something of, with what `config_of` says of each;
+    /// services see them where the state file says.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn apps_at(
+        root: &Path,
+        config_of: impl Fn(&Path, &AppName) -> AppConfig,
+    ) -> Result<Vec<AppConfig>, StoreError> {
+        Ok(list::apps(root, config_of)?.1)
     }
 
     fn complain(&self, lines: Vec<String>) {
@@ -445,68 +645,10 @@ impl Store {
 
     fn app(&self, app: &AppName) -> Result<&App, StoreError> {
         self.apps.get(app).ok_or_else(|| {
-            StoreError::new(Fault::Internal, format!("{app} is no app of this host"))
+            let apps = self.apps.keys().map(AppName::as_str).collect::<Vec<_>>().join(", ");
+            StoreError::asked(format!("{app} is no app of this host (there are: {apps})"))
         })
     }
-}
-
-fn free_bytes(path: &Path) -> Result<u64, StoreError> {
-    let facts = rustix::fs::statvfs(path)
-        .map_err(|errno| StoreError::of_read(path.display(), &errno.into()))?;
-    Ok(facts.f_bavail * facts.f_frsize)
-}
-
-/// Counts what staging will take on each filesystem, before a byte is received.
-fn check_space(app: &App, offer: &Offer) -> Result<(), StoreError> {
-    let image = &offer.manifest.image;
-    let is_staged = match app.known(&offer.release)? {
-        Some(known) => app.is_staged(&known)?,
-        None => false,
-    };
-    if is_staged {
-        return Ok(());
-    }
-    let (store, root) = (app.layout.directory(), app.layout.root());
-    let device = |path: &Path| {
-        let facts = path.metadata();
-        facts.map(|facts| facts.dev()).map_err(|error| StoreError::of_read(path.display(), &error))
-    };
-    let is_one_filesystem = device(store)? == device(root)?;
-    let data = offer.data_bytes;
-    let part = app.layout.part(&image.digest).metadata();
-    let mut store_bytes = data.saturating_sub(part.map_or(0, |part| part.blocks() * 512));
-    if app.holds_image(&image.digest).is_some() {
-        store_bytes = 0;
-    }
-    let root_bytes = match image.kind {
-        // An archive's headers and padding come near to a filesystem's inodes and blocks.
-        ImageKind::Tar => image.bytes,
-        ImageKind::Raw if !is_one_filesystem => data,
-        _ => 0,
-    };
-    let needs: &[(&Path, u64)] = if is_one_filesystem {
-        &[(store, store_bytes + root_bytes)]
-    } else {
-        &[(store, store_bytes), (root, root_bytes)]
-    };
-    for (path, needed) in needs.iter().filter(|(_, needed)| *needed > 0) {
-        let (needed, free) = (needed + SPARE_BYTES, free_bytes(path)?);
-        if needed > free {
-            return Err(no_space(&offer.manifest.app, path, needed, free));
-        }
-    }
-    Ok(())
-}
-
-fn no_space(app: &AppName, path: &Path, needed: u64, free: u64) -> StoreError {
-    let line = format!(
-        "{app}: not enough space in {}: {needed} bytes ({}) needed, {free} bytes ({}) free; \
-         free some, or keep fewer releases",
-        path.display(),
-        ByteSize(needed),
-        ByteSize(free),
-    );
-    StoreError::new(Fault::DiskFull, line)
 }
 
 /// Where services see an app whose configuration names no root.

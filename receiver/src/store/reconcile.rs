@@ -4,12 +4,8 @@
 //! Invariant: whatever step was the last one done, after [`App::reconcile`] nothing half remains
 //! under any name that services or a later session look at, and `current` resolves if it did.
 
-#![expect(clippy::disallowed_methods, reason = "lists directories and reads the clock")]
-
-use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use common::id::AppName;
 use common::wire::Fault;
@@ -17,7 +13,7 @@ use common::wire::Fault;
 use super::app::{App, Known, is_whole, read_current, temporary};
 use super::error::StoreError;
 use super::layout::{Layout, PREPARED_LINK};
-use super::limits::ORPHAN_AGE;
+use super::prune::Need;
 use super::record::Verdict;
 use super::state::{AppState, Health};
 use super::step::Step;
@@ -41,7 +37,7 @@ impl App {
             lines.extend(self.apply(Step::Detach { device }).err().map(|error| error.to_string()));
         }
         lines.extend(self.mount_all(&all)?);
-        lines.extend(self.follow_link(&all)?);
+        lines.extend(self.follow_link(&all, damaged.is_empty())?);
         lines.extend(self.restore_live());
         Ok(lines)
     }
@@ -94,18 +90,7 @@ impl App {
     }
 
     /// What belongs to nothing any more; the releases that are left.
-    fn remove_orphans(
-        &self,
-        all: Vec<Known>,
-        may_remove_images: bool,
-    ) -> Result<Vec<Known>, StoreError> {
-        for path in list(&self.layout.incoming())? {
-            let is_lonely = path.extension().is_some_and(|extension| extension == "journal")
-                && !path.with_extension("part").exists();
-            if is_lonely || is_old(&path) {
-                self.apply(Step::Remove { path })?;
-            }
-        }
+    fn remove_orphans(&self, all: Vec<Known>, is_all: bool) -> Result<Vec<Known>, StoreError> {
         let (all, gone): (Vec<_>, Vec<_>) = all.into_iter().partition(|known| {
             let image = &known.manifest.image;
             self.layout.release(&known.id, &known.manifest.label).exists()
@@ -115,17 +100,8 @@ impl App {
             self.apply(Step::Remove { path: self.layout.signatures(&known.id) })?;
             self.apply(Step::Remove { path: self.layout.manifest(&known.id) })?;
         }
-        let named: BTreeSet<PathBuf> = all
-            .iter()
-            .map(|known| &known.manifest.image)
-            .map(|image| self.layout.image(&image.digest, image.kind))
-            .collect();
-        // A verified image without a release was finished just before the crash: its sender may
-        // come back for it.
-        for path in list(&self.layout.images())? {
-            if may_remove_images && !named.contains(&path) && is_old(&path) {
-                self.apply(Step::Remove { path })?;
-            }
+        for path in self.abandoned(&all, is_all, Need::Tidiness)? {
+            self.apply(Step::Remove { path })?;
         }
         Ok(all)
     }
@@ -155,7 +131,9 @@ impl App {
     }
 
     /// After a crash between the switch and the state file, the link is right.
-    fn follow_link(&self, all: &[Known]) -> Result<Vec<String>, StoreError> {
+    ///
+    /// `is_all`: no manifest is unreadable, so no other release can be here.
+    fn follow_link(&self, all: &[Known], is_all: bool) -> Result<Vec<String>, StoreError> {
         let mut state = self.lock();
         let link = match read_current(&self.layout) {
             Ok(link) => link,
@@ -179,6 +157,10 @@ impl App {
             next.current = None;
         }
         self.take_over(&mut next, all);
+        if is_all {
+            let held = all.iter().map(|known| known.id).collect();
+            next.mend(&held, self.world.unix_seconds());
+        }
         if next != *state || !self.layout.state().exists() {
             self.save_state(&next)?;
             *state = next;
@@ -190,7 +172,16 @@ impl App {
 impl App {
     /// `current` points at `known`; where the state file says otherwise, a crash came between.
     fn follow(&self, next: &mut AppState, known: &Known) {
-        if next.current != Some(known.id) {
+        if next.held.as_ref().is_some_and(|hold| hold.from == known.id) {
+            // The crash came before the switch back.
+            next.held = None;
+        }
+        if next.current == Some(known.id) {
+            // The state file is right.
+        } else if next.held.as_ref().is_some_and(|hold| hold.stands_against(known.rank())) {
+            next.switch_back(known.id, self.world.unix_seconds());
+        } else {
+            next.held = None;
             let health = match next.trial == Some(known.id) {
                 true => Health::Asked,
                 false => Health::Assumed,
@@ -233,10 +224,4 @@ pub(super) fn list(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let mut entries = entries.map_err(|error| StoreError::of_read(directory.display(), &error))?;
     entries.sort();
     Ok(entries)
-}
-
-fn is_old(path: &Path) -> bool {
-    let modified = std::fs::symlink_metadata(path).and_then(|metadata| metadata.modified());
-    let age = modified.ok().and_then(|modified| SystemTime::now().duration_since(modified).ok());
-    age.is_some_and(|age| age > ORPHAN_AGE)
 }

@@ -3,7 +3,12 @@
 //! Not here: whether it is on disk, mounted or current, which is read from there. Times are Unix
 //! seconds of a clock that may have been wrong; nothing is ordered by them: [`Record::turn`] is.
 
+use std::fmt;
+
+use common::id::{ImageKind, Label, ReleaseId};
 use serde::{Deserialize, Serialize};
+
+use crate::utc::utc;
 
 /// How a release did where it was active.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -38,6 +43,50 @@ impl Pin {
     }
 }
 
+/// The host's administrator went back: until a newer release arrives, nobody on the network changes
+/// what is current.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// What was gone back from.
+    pub from: ReleaseId,
+    /// What people call it.
+    pub label: Label,
+    /// Epoch of the newest release that it stands against: that one, as a rule.
+    pub epoch: u32,
+    /// Its sequence.
+    pub sequence: u64,
+    /// Since when.
+    pub since: u64,
+}
+
+impl Held {
+    /// Whether it stands against a release of this rank: epoch and sequence.
+    pub fn stands_against(&self, rank: (u32, u64)) -> bool {
+        rank <= (self.epoch, self.sequence)
+    }
+}
+
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "held by a local rollback from {} since {}", self.label, utc(self.since))
+    }
+}
+
+/// What a release was, for who asks when it is gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    /// What people call it.
+    pub label: Label,
+    /// What its image was.
+    pub kind: ImageKind,
+    /// Length of its image.
+    pub bytes: u64,
+    /// Epoch of its sequence.
+    pub epoch: u32,
+    /// Its sequence.
+    pub sequence: u64,
+}
+
 /// What is remembered of one release.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -56,4 +105,8 @@ pub struct Record {
     pub verdict: Verdict,
     /// Who wants it kept.
     pub pins: Vec<Pin>,
+    /// When it was removed.
+    pub pruned: Option<u64>,
+    /// What it was.
+    pub about: Option<About>,
 }

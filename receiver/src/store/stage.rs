@@ -129,7 +129,8 @@ impl App {
         let written = written.and_then(|facts| facts.modified()).ok();
         let received = written.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
         let mut next = state.clone();
-        next.stage(known.id, received.map_or(now, |at| at.as_secs()), now);
+        let received = received.map_or(now, |at| at.as_secs());
+        next.stage(known.id, known.about(), received, now);
         self.remember(state, next)
     }
 

@@ -4,13 +4,14 @@
 //! a crash, the link `current` is right. Invariants: an accepted sequence never goes back, not
 //! even when the host itself is switched back; the file is replaced whole, by a rename.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use common::id::ReleaseId;
 use serde::{Deserialize, Serialize};
 
-use super::record::{Record, Verdict};
+use super::limits::PRUNED_REMEMBERED_MAX;
+use super::record::{About, Held, Pin, Record, Verdict};
 
 /// Version of the file.
 const FORMAT: u32 = 2;
@@ -51,6 +52,9 @@ pub(super) struct AppState {
     /// The release that is being activated or is active while its health is asked.
     #[serde(default)]
     pub(super) trial: Option<ReleaseId>,
+    /// That the administrator went back.
+    #[serde(default)]
+    pub(super) held: Option<Held>,
     /// What is remembered of each release.
     #[serde(default)]
     pub(super) releases: BTreeMap<ReleaseId, Record>,
@@ -89,6 +93,7 @@ impl AppState {
             accepted: BTreeMap::new(),
             current: None,
             trial: None,
+            held: None,
             releases: BTreeMap::new(),
         }
     }
@@ -161,10 +166,44 @@ impl AppState {
     }
 
     /// Notes that a release is staged at `now`, of an image that was whole at `received`.
-    pub(super) fn stage(&mut self, id: ReleaseId, received: u64, now: u64) {
+    pub(super) fn stage(&mut self, id: ReleaseId, about: About, received: u64, now: u64) {
         let record = self.record_mut(id);
+        if record.pruned.is_some() {
+            // It comes again; that it was bad is not forgotten.
+            let is_bad = matches!(record.verdict, Verdict::Bad(_));
+            let verdict = if is_bad { record.verdict.clone() } else { Verdict::Unjudged };
+            *record = Record { verdict, ..Record::default() };
+        }
         record.received.get_or_insert(received);
         record.staged.get_or_insert(now);
+        record.about.get_or_insert(about);
+    }
+
+    /// Notes that a release was removed. Of those, the last are remembered.
+    pub(super) fn note_pruned(&mut self, id: ReleaseId, now: u64) {
+        let Some(record) = self.releases.get_mut(&id) else { return };
+        if record.about.is_none() {
+            self.releases.remove(&id);
+            return;
+        }
+        (record.pruned, record.pins) = (Some(now), Vec::new());
+        let mut gone: Vec<(u64, ReleaseId)> =
+            self.releases.iter().filter_map(|(id, record)| Some((record.pruned?, *id))).collect();
+        gone.sort();
+        let surplus = gone.len().saturating_sub(PRUNED_REMEMBERED_MAX);
+        gone.drain(..surplus).for_each(|(_, id)| drop(self.releases.remove(&id)));
+    }
+
+    /// Puts right what a crash or a wrong clock left: releases that are not `held` are gone, and
+    /// nothing was switched away from in the future.
+    pub(super) fn mend(&mut self, held: &BTreeSet<ReleaseId>, now: u64) {
+        let is_lost =
+            |(id, record): &(&ReleaseId, &Record)| record.pruned.is_none() && !held.contains(*id);
+        let lost: Vec<ReleaseId> = self.releases.iter().filter(is_lost).map(|it| *it.0).collect();
+        lost.into_iter().for_each(|id| self.note_pruned(id, now));
+        for record in self.releases.values_mut() {
+            record.deactivated = record.deactivated.map(|at| at.min(now));
+        }
     }
 
     /// Notes that `current` points at a release that it did not point at before: the history of
@@ -203,6 +242,21 @@ impl AppState {
         (record.activated, record.deactivated) = (Some(now), None);
     }
 
+    /// Notes a pin, in the place of the owner's former one; pins that are over go.
+    pub(super) fn pin(&mut self, id: ReleaseId, pin: Pin) {
+        let pins = &mut self.record_mut(id).pins;
+        pins.retain(|other| other.owner != pin.owner && other.holds(pin.since));
+        pins.push(pin);
+    }
+
+    /// Takes an owner's pin away; whether there was one.
+    pub(super) fn unpin(&mut self, id: ReleaseId, owner: &str) -> bool {
+        let Some(record) = self.releases.get_mut(&id) else { return false };
+        let before = record.pins.len();
+        record.pins.retain(|pin| pin.owner != owner);
+        record.pins.len() < before
+    }
+
     /// Notes how a release did; whoever asked has the answer.
     pub(super) fn judge(&mut self, id: ReleaseId, verdict: Verdict) {
         self.record_mut(id).verdict = verdict;
@@ -226,9 +280,9 @@ impl AppState {
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::Pin;
     use super::*;
     use common::digest::Digest;
+    use common::id::ImageKind;
 
     fn id(text: &str) -> ReleaseId {
         ReleaseId(Digest::of(text.as_bytes()))
@@ -236,6 +290,11 @@ mod tests {
 
     fn state() -> AppState {
         AppState::new("/srv/shop".into())
+    }
+
+    fn about() -> About {
+        let label = "v1".parse().unwrap();
+        About { label, kind: ImageKind::Tar, bytes: 1, epoch: 0, sequence: 1 }
     }
 
     /// The previous good one of releases a to d, d being the newest.
@@ -270,7 +329,7 @@ mod tests {
     fn the_file_survives_a_round_trip_and_other_formats_are_refused() {
         let mut state = state();
         state.accept(0, 7, id("a"));
-        state.stage(id("a"), 90, 100);
+        state.stage(id("a"), about(), 90, 100);
         state.switch_to(id("a"), Health::Assumed, 110);
         state.switch_to(id("b"), Health::Asked, 120);
         state.judge(id("b"), Verdict::Bad("it says 500".into()));
@@ -300,8 +359,8 @@ mod tests {
     #[test]
     fn times_and_verdicts_follow_the_switch() {
         let mut state = state();
-        state.stage(id("a"), 90, 100);
-        state.stage(id("a"), 95, 105);
+        state.stage(id("a"), about(), 90, 100);
+        state.stage(id("a"), about(), 95, 105);
         state.switch_to(id("a"), Health::Assumed, 110);
         state.switch_to(id("b"), Health::Asked, 120);
         let record = state.record(&id("a"));
@@ -331,6 +390,36 @@ mod tests {
         assert_eq!(previous(&state), Some(id("c")));
         state.judge(id("c"), Verdict::Bad("slow".into()));
         assert_eq!(previous(&state), Some(id("a")));
+    }
+
+    #[test]
+    fn of_releases_that_are_gone_the_last_are_remembered_and_a_bad_one_stays_bad() {
+        let mut state = state();
+        for number in 0..200_u64 {
+            let id = id(&number.to_string());
+            state.stage(id, about(), number, number);
+            state.judge(id, Verdict::Bad("slow".into()));
+            state.note_pruned(id, number);
+        }
+        assert_eq!(state.releases.len(), PRUNED_REMEMBERED_MAX);
+        state.stage(id("199"), about(), 300, 300);
+        let record = state.record(&id("199"));
+        assert_eq!((record.pruned, record.staged), (None, Some(300)));
+        assert_eq!(record.verdict, Verdict::Bad("slow".into()));
+        assert_eq!(state.record(&id("0")), Record::default());
+    }
+
+    #[test]
+    fn a_crash_and_a_wrong_clock_are_mended() {
+        let mut state = state();
+        for release in ["a", "b", "c"] {
+            state.stage(id(release), about(), 1, 1);
+            state.switch_to(id(release), Health::Assumed, 5_000_000_000);
+        }
+        state.mend(&BTreeSet::from([id("b"), id("c")]), 100);
+        assert_eq!(state.record(&id("a")).pruned, Some(100));
+        assert_eq!(state.record(&id("b")).deactivated, Some(100));
+        assert_eq!(state.record(&id("b")).pruned, None);
     }
 
     #[test]

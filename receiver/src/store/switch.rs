@@ -1,21 +1,19 @@
-//! Switching `current`, and pruning what is no longer needed afterwards.
+//! Switching `current`.
 //!
-//! Not here: when to do either, which is the session's business. Invariant: `current` resolves at
+//! Not here: when to do it, which is the session's business. Invariant: `current` resolves at
 //! every instant to one complete verified release; until the one rename nothing that services see
 //! has changed, and after it nothing can fail the activation any more.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use common::id::{ImageKind, ReleaseId};
+use common::id::ReleaseId;
 use common::wire::Fault;
 
 use super::app::{App, Known, is_whole, read_current};
 use super::error::StoreError;
-use super::holders::{holders, in_use};
 use super::layout::Layout;
-use super::partial::{clean, open_alone};
-use super::reconcile::list;
-use super::record::Verdict;
+use super::partial::clean;
+use super::record::{Held, Verdict};
 use super::state::{AppState, Health};
 use super::step::Step;
 
@@ -25,7 +23,12 @@ pub(super) enum Way {
     /// Whoever is on the network asks: never for one that is older than accepted before.
     Deployed(Health),
     /// The host's own administrator asks, for any that is staged.
-    Chosen,
+    Chosen {
+        /// Also one that did not do well.
+        even_bad: bool,
+    },
+    /// The host's own administrator goes back, and wants to stay there.
+    WentBack,
     /// The current one is no good.
     FellBack,
 }
@@ -44,19 +47,18 @@ impl App {
     ) -> Result<Vec<String>, StoreError> {
         let known = self.staged(id)?;
         let manifest = &known.manifest;
-        if let Way::Deployed(_) = way {
-            self.admit(state, manifest, id)?;
-        }
         let link = Layout::link_text(id, &manifest.label);
         let is_current = read_current(&self.layout)?.as_ref() == Some(&link);
         let is_done = is_current && state.current == Some(*id);
+        self.permit(state, &known, way, is_done)?;
         let mut next = state.clone();
+        next.held = self.hold_after(state, &known, way)?;
         next.accept(manifest.epoch, manifest.sequence, *id);
         if way == Way::Deployed(Health::Asked) && !is_done {
             next.trial = Some(*id);
         }
-        // Before the switch: after a crash between the two, an older release stays refused, and a
-        // release whose health is asked is not taken for good.
+        // Before the switch: after a crash between the two, an older release stays refused, a
+        // release whose health is asked is not taken for good, and a rollback is not undone.
         self.remember(state, next.clone())?;
         if is_done {
             return Ok(Vec::new());
@@ -72,10 +74,101 @@ impl App {
         let now = self.world.unix_seconds();
         match way {
             Way::Deployed(health) => next.switch_to(*id, health, now),
-            Way::Chosen => next.switch_to(*id, Health::Assumed, now),
-            Way::FellBack => next.switch_back(*id, now),
+            Way::Chosen { .. } => next.switch_to(*id, Health::Assumed, now),
+            Way::WentBack | Way::FellBack => next.switch_back(*id, now),
+        }
+        if let Way::Deployed(_) | Way::Chosen { .. } = way {
+            next.held = None;
         }
         Ok(self.settle(state, next))
+    }
+
+    /// Refuses a switch that whoever asks for it may not have.
+    fn permit(
+        &self,
+        state: &AppState,
+        known: &Known,
+        way: Way,
+        is_done: bool,
+    ) -> Result<(), StoreError> {
+        let (app, label) = (&self.config.app, &known.manifest.label);
+        let verdict = state.record(&known.id).verdict;
+        match (way, verdict) {
+            (Way::Deployed(_), _) if is_done => Ok(()),
+            (Way::Deployed(_), _) => {
+                self.admit(state, &known.manifest, &known.id)?;
+                self.held_against(state, known.rank())
+            }
+            (Way::Chosen { even_bad: false } | Way::WentBack, Verdict::Bad(reason)) => {
+                let line = format!("{app} {label} is bad ({reason}): fanhost activate --force");
+                Err(StoreError::asked(line))
+            }
+            (Way::WentBack, Verdict::Unjudged) => {
+                let line = format!("{app} {label} was not found good yet: fanhost activate");
+                Err(StoreError::asked(line))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses a release that a local rollback stands against.
+    pub(super) fn held_against(
+        &self,
+        state: &AppState,
+        rank: (u32, u64),
+    ) -> Result<(), StoreError> {
+        let Some(hold) = state.held.as_ref().filter(|hold| hold.stands_against(rank)) else {
+            return Ok(());
+        };
+        let app = &self.config.app;
+        let line = format!("{app} is {hold}: send a newer release, or fanhost activate there");
+        Err(StoreError::new(Fault::Held, line))
+    }
+
+    /// What holds the app once `known` is current.
+    fn hold_after(
+        &self,
+        state: &AppState,
+        known: &Known,
+        way: Way,
+    ) -> Result<Option<Held>, StoreError> {
+        match way {
+            // What is held stays so until a newer release is there, which is after the switch.
+            Way::Deployed(_) | Way::FellBack | Way::Chosen { .. } => return Ok(state.held.clone()),
+            Way::WentBack => {}
+        }
+        let current = match &state.current {
+            Some(current) => self.known(current)?,
+            None => None,
+        };
+        let Some(from) = current.filter(|from| from.id != known.id) else {
+            return Ok(state.held.clone());
+        };
+        let (epoch, sequence) = from.rank().max(known.rank());
+        if state.held.as_ref().is_some_and(|hold| hold.stands_against((epoch, sequence))) {
+            return Ok(state.held.clone());
+        }
+        let since = self.world.unix_seconds();
+        let (from, label) = (from.id, from.manifest.label);
+        Ok(Some(Held { from, label, epoch, sequence, since }))
+    }
+
+    /// Switches to `to`, or the previous good release, and stays there; which it is.
+    pub(super) fn go_back(
+        &self,
+        to: Option<ReleaseId>,
+    ) -> Result<(ReleaseId, Vec<String>), StoreError> {
+        let mut state = self.lock();
+        let target = match to {
+            Some(to) => to,
+            None => self.previous_good(&state)?.ok_or_else(|| {
+                let app = &self.config.app;
+                let line = format!("{app}: no good release was active before the current one");
+                StoreError::lacking(line)
+            })?,
+        };
+        let lines = self.go(&mut state, &target, Way::WentBack)?;
+        Ok((target, lines))
     }
 
     /// Judges a release bad, and switches away from it.
@@ -163,127 +256,4 @@ impl App {
             .map(|error| error.to_string())
             .collect()
     }
-
-    /// Removes releases beyond those that are kept, and archives whose trees are in use; lines
-    /// about what could not be removed. Apart from the switch, because it may take seconds.
-    pub(super) fn prune(&self) -> Vec<String> {
-        let state = self.lock();
-        let (all, damaged) = match self.all_known() {
-            Ok(all) => all,
-            Err(error) => return vec![error.to_string()],
-        };
-        let mut lines: Vec<String> = damaged.iter().map(StoreError::to_string).collect();
-        let mut errors = Vec::new();
-        let mut left: Vec<&Known> = all.iter().collect();
-        let whole = all.iter().filter(|known| is_whole(&self.layout, known));
-        let previous = state.previous_good(whole.map(|known| &known.id));
-        let used = [state.current, previous];
-        let surplus = surplus(&all, used, self.config.keep);
-        for (known, use_of_it) in surplus.iter().zip(self.uses(&surplus)) {
-            if let Some(by) = use_of_it {
-                lines.push(format!("{} {} is kept: {by}", self.config.app, known.manifest.label));
-                continue;
-            }
-            left.retain(|other| other.id != known.id);
-            let image = known.manifest.image.digest;
-            let is_shared = left.iter().any(|other| other.manifest.image.digest == image);
-            errors.extend(self.retire(known, is_shared).err());
-        }
-        errors.extend(self.remove_archives(&left, used).err());
-        errors.extend(self.remove_dead_partials().err());
-        lines.extend(errors.iter().map(StoreError::to_string));
-        lines
-    }
-
-    /// Who uses each of these releases, in words. Where /proc cannot be read, the kernel still
-    /// refuses to unmount what is in use.
-    fn uses(&self, releases: &[&Known]) -> Vec<Option<String>> {
-        let path = |known: &&Known| self.layout.release(&known.id, &known.manifest.label);
-        let paths: Vec<_> = releases.iter().map(path).collect();
-        let paths: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
-        if paths.is_empty() {
-            return Vec::new();
-        }
-        match holders(&paths) {
-            Ok(census) => {
-                if census.unseen > 0 {
-                    tracing::warn!("{} processes could not be looked into", census.unseen);
-                }
-                census.holders.iter().map(|holders| in_use(holders)).collect()
-            }
-            Err(error) => {
-                tracing::warn!("cannot look who uses old releases: {error}");
-                vec![None; paths.len()]
-            }
-        }
-    }
-
-    /// Unfinished images that no session has open, but for the one written last: it may yet be
-    /// finished, and the others belong to releases from before it.
-    fn remove_dead_partials(&self) -> Result<(), StoreError> {
-        let mut parts: Vec<_> = list(&self.layout.incoming())?
-            .into_iter()
-            .filter(|path| path.extension().is_some_and(|extension| extension == "part"))
-            .filter_map(|path| Some((path.symlink_metadata().ok()?.modified().ok()?, path)))
-            .collect();
-        parts.sort();
-        parts.pop();
-        for (_, path) in parts.into_iter().filter(|(_, path)| open_alone(path).is_ok()) {
-            self.apply(Step::Remove { path: path.with_extension("journal") })?;
-            self.apply(Step::Remove { path })?;
-        }
-        Ok(())
-    }
-
-    /// Archives of releases that are or were current: their trees are what is used.
-    fn remove_archives(
-        &self,
-        left: &[&Known],
-        used: [Option<ReleaseId>; 2],
-    ) -> Result<(), StoreError> {
-        let was_current = |known: &&&Known| {
-            known.manifest.image.kind == ImageKind::Tar && used.contains(&Some(known.id))
-        };
-        for known in left.iter().filter(was_current).filter(|_| !self.config.keep_image) {
-            let image = &known.manifest.image;
-            let path = self.layout.image(&image.digest, image.kind);
-            if path.exists() {
-                self.apply(Step::Remove { path })?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Removes one release: first what services see, last the manifest that tells of it.
-    fn retire(&self, known: &Known, image_is_shared: bool) -> Result<(), StoreError> {
-        let image = &known.manifest.image;
-        let target = self.layout.release(&known.id, &known.manifest.label);
-        if image.kind.is_mounted() {
-            if self.is_mounted(&target)? {
-                self.apply(Step::Unmount { target: target.clone() })?;
-            }
-            self.apply(Step::Remove { path: target })?;
-        } else if target.exists() {
-            let trash = self.layout.trash(&known.id);
-            self.apply(Step::Rename { from: target, to: trash.clone() })?;
-            self.apply(Step::RemoveTree { path: trash })?;
-        }
-        if !image_is_shared {
-            self.apply(Step::Remove { path: self.layout.image(&image.digest, image.kind) })?;
-        }
-        self.apply(Step::Remove { path: self.layout.signatures(&known.id) })?;
-        self.apply(Step::Remove { path: self.layout.manifest(&known.id) })
-    }
-}
-
-/// The releases beyond `keep`, given newest first. Never the current, the previous, or one that
-/// is newer than the current: it is staged and waits.
-fn surplus(all: &[Known], used: [Option<ReleaseId>; 2], keep: usize) -> Vec<&Known> {
-    let current = all.iter().find(|known| Some(known.id) == used[0]).map(Known::rank);
-    let is_protected = |known: &Known| {
-        used.contains(&Some(known.id)) || current.is_none_or(|current| known.rank() > current)
-    };
-    let protected = used.iter().flatten().count();
-    let others = all.iter().filter(|known| !is_protected(known));
-    others.skip(keep.saturating_sub(protected)).collect()
 }

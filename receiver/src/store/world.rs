@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{Advice, FallocateFlags};
@@ -19,6 +19,7 @@ use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
 use super::error::StepError;
+use super::holders::{holders, in_use};
 use super::limits::WRITEBACK_BYTES;
 use super::mount;
 use super::prefix::{Follower, Prefix};
@@ -59,6 +60,14 @@ pub trait World: Send + Sync + fmt::Debug {
         common::clock::unix_seconds()
     }
 
+    /// For each place, who uses it, in words.
+    ///
+    /// # Errors
+    /// The kernel's answer when processes cannot be listed.
+    fn users(&self, places: &[PathBuf]) -> io::Result<Vec<Option<String>>> {
+        users(places)
+    }
+
     /// What is mounted.
     ///
     /// # Errors
@@ -66,6 +75,18 @@ pub trait World: Send + Sync + fmt::Debug {
     fn mounted(&self) -> io::Result<Vec<Mounted>> {
         table::mount_table()
     }
+}
+
+/// For each place, who uses it, in words.
+///
+/// # Errors
+/// The kernel's answer when processes cannot be listed.
+pub(super) fn users(places: &[PathBuf]) -> io::Result<Vec<Option<String>>> {
+    if places.is_empty() {
+        return Ok(Vec::new());
+    }
+    let places: Vec<&Path> = places.iter().map(PathBuf::as_path).collect();
+    Ok(holders(&places)?.holders.iter().map(|holders| in_use(holders)).collect())
 }
 
 /// The machine itself.

@@ -10,10 +10,10 @@ use common::id::ImageKind;
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_bind, mount_change, unmount};
 
 use super::{Holder, How, holders, in_use};
-use crate::store::AppConfig;
 use crate::store::tests::fixture::{
     Place, Release, image, in_private_mounts, mount_tmpfs, unmount_below,
 };
+use crate::store::{AppConfig, Policy};
 
 /// A process that is ended with the test.
 struct Sleeper(Child);
@@ -116,12 +116,13 @@ fn a_private_mount_namespace_is_named_by_its_first_process_and_one_that_follows_
         assert_eq!(held[0].holds[0].path, path);
         assert!(in_use(&held).unwrap().ends_with("mount namespace of 1 process)"));
         let place = Place::new(&shared);
-        let store = place.open_as(&AppConfig { keep: 2, ..place.config() });
+        let policy = Policy { keep: 2, ..place.config().policy };
+        let store = place.open_as(&AppConfig { policy, ..place.config() });
         for sequence in [2, 3] {
             let data = image(ImageKind::Erofs, sequence, directory);
             Release::new(ImageKind::Erofs, sequence, data).install(&store).unwrap();
         }
-        let lines = store.take_complaints();
+        let lines = store.plan_prune(&"shop".parse().unwrap()).unwrap().in_use();
         let line = format!("shop v1 is kept: in use by sleep 1000 (process {}", keeper.id());
         assert!(lines.len() == 1 && lines[0].starts_with(&line), "{lines:?}");
         assert!(path.join("version").is_file() && place.names("images").len() == 3);

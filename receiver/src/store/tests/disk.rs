@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use common::id::ImageKind;
 use common::wire::Fault;
 
-use super::fixture::{Place, Release, content, in_private_mounts, mount_tmpfs, shop, stage_held};
+use super::fixture::{
+    Place, Release, begin, content, in_private_mounts, mount_tmpfs, shop, stage_held,
+};
 use crate::store::limits::LOCK_WAIT;
 use crate::store::{AppConfig, Store};
 
@@ -24,12 +26,14 @@ fn a_second_daemon_is_told_which_process_has_the_store() {
     let error = Store::open(&place.store, vec![]).unwrap_err();
     assert!(error.is_busy());
     assert!((LOCK_WAIT..LOCK_WAIT * 2).contains(&began.elapsed()), "{:?}", began.elapsed());
-    let line = format!(
-        "the store {} is in use by process {}: stop it, or give --store another directory",
+    let line = error.to_string();
+    let start = format!(
+        "the store {} is in use by process {} (/",
         place.store.canonicalize().unwrap().display(),
         std::process::id()
     );
-    assert_eq!(error.to_string(), line);
+    assert!(line.starts_with(&start) && line.contains(") since 20"), "{line}");
+    assert!(line.ends_with("Z: stop it, or give --store another directory"), "{line}");
     drop(store);
     place.open();
 }
@@ -69,21 +73,81 @@ fn a_full_disk_is_refused_up_front_with_bytes_needed_and_free() {
         let store = place.open();
         Release::raw(1).install(&store).unwrap();
         let big = Release::new(ImageKind::Raw, 2, content(2, 9 << 20));
-        let error = store.check(&shop(), &big.offer()).unwrap_err();
+        let error = store.reserve(&shop(), &big.offer()).unwrap_err();
         assert_eq!(error.fault(), Fault::DiskFull);
-        let line = error.to_string();
         let free = store.free_bytes(&shop());
-        assert!(line.contains(": 13631488 bytes (13.0 MiB) needed"), "{line}");
-        assert!(
-            line.contains(&format!("{free} bytes")) && line.contains(" free; free some"),
-            "{line}"
+        let line = format!(
+            "shop: not enough space: 13631488 bytes (13.0 MiB) needed, {free} bytes ({}) free, \
+             0 B of it promised to other transfers, pruning could give 0 B; in {}/shop: free some, \
+             or keep fewer releases",
+            common::units::ByteSize(free),
+            place.store.display(),
         );
+        assert_eq!(error.to_string(), line);
         // Whoever begins all the same meets the allocation, and nothing is left behind.
         let error = store.begin(&shop(), Arc::clone(&big.preamble)).unwrap_err();
         assert_eq!(error.fault(), Fault::DiskFull);
         assert!(error.to_string().ends_with("free space there and send again"), "{error}");
         assert_eq!(place.names("incoming"), [""; 0]);
         assert_eq!(fs::read(place.current().join("shop.raw")).unwrap(), Release::raw(1).image);
+    });
+}
+
+#[test]
+fn two_transfers_are_not_promised_the_same_bytes() {
+    in_private_mounts("two_transfers_are_not_promised_the_same_bytes", |directory| {
+        mount_tmpfs(directory, "size=20M");
+        let place = Place::new(directory);
+        let store = place.open();
+        let large = |sequence| Release::new(ImageKind::Raw, sequence, content(sequence, 9 << 20));
+        let (one, two) = (large(1), large(2));
+        let first = store.reserve(&shop(), &one.offer()).unwrap();
+        // Another session of the same image takes the former one's place.
+        drop(store.reserve(&shop(), &one.offer()).unwrap());
+        let line = store.reserve(&shop(), &two.offer()).unwrap_err().to_string();
+        assert!(line.contains(" 9.00 MiB of it promised to other transfers"), "{line}");
+        // What is allocated is no longer promised, and not counted twice.
+        let partial = begin(&store, &one.preamble);
+        let line = store.reserve(&shop(), &two.offer()).unwrap_err().to_string();
+        assert!(line.contains(" 0 B of it promised to other transfers"), "{line}");
+        one.fill(&partial).unwrap();
+        store.stage(&shop(), &one.offer(), partial.finish().unwrap()).unwrap();
+        drop(first);
+        assert_eq!(store.reserve(&shop(), &two.offer()).unwrap_err().fault(), Fault::DiskFull);
+    });
+}
+
+#[test]
+fn space_for_a_release_is_pruned_where_that_is_enough_and_nothing_goes_where_it_is_not() {
+    in_private_mounts("space_for_a_release_is_pruned", |directory| {
+        mount_tmpfs(directory, "size=24M");
+        let place = Place::new(directory);
+        let store = place.open();
+        let sized = |sequence, mib: usize| {
+            Release::new(ImageKind::Raw, sequence, content(sequence, mib << 20))
+        };
+        sized(1, 3).install(&store).unwrap();
+        let failed = sized(2, 6);
+        let image = failed.receive(&store).unwrap();
+        store.stage(&shop(), &failed.offer(), image).unwrap();
+        store.activate_on_trial(&shop(), failed.id()).unwrap();
+        store.fall_back(&shop(), failed.id(), "slow").unwrap();
+        let given_up = begin(&store, &sized(3, 4).preamble);
+        // 3, 6 and 4 MiB are taken; 6 could go, and 4 once nobody has them open.
+        let line = store.reserve(&shop(), &sized(4, 16).offer()).unwrap_err().to_string();
+        assert!(line.contains(" pruning could give 6.00 MiB; in "), "{line}");
+        drop(given_up);
+        let line = store.reserve(&shop(), &sized(4, 30).offer()).unwrap_err().to_string();
+        assert!(line.contains(" pruning could give 10.0 MiB; in "), "{line}");
+        assert_eq!((place.names("images").len(), place.names("incoming").len()), (2, 2));
+        assert_eq!(store.take_complaints(), [""; 0]);
+        let next = sized(4, 15);
+        let _reservation = store.reserve(&shop(), &next.offer()).unwrap();
+        let lines = store.take_complaints();
+        assert_eq!(lines[0], "shop v2: pruned, 6.00 MiB freed", "{lines:?}");
+        assert_eq!((place.names("images").len(), place.names("incoming").len()), (1, 0));
+        assert_eq!(fs::read(place.current().join("shop.raw")).unwrap(), sized(1, 3).image);
+        next.install(&store).unwrap();
     });
 }
 
@@ -102,7 +166,7 @@ fn gaps_and_what_is_held_already_need_no_space() {
         let partial = store.begin(&shop(), Arc::clone(&large.preamble)).unwrap();
         drop(partial);
         // 5 MiB are allocated and about 5 are left: enough for what is missing, which is nothing.
-        store.check(&shop(), &large.offer()).unwrap();
+        store.reserve(&shop(), &large.offer()).unwrap();
         large.install(&store).unwrap();
     });
 }
@@ -115,7 +179,8 @@ fn a_disk_that_fills_up_while_unpacking_is_no_fault_of_the_archive() {
         mount_tmpfs(&place.root, "size=64k");
         let store = place.open();
         let release = Release::tar(1);
-        assert_eq!(store.check(&shop(), &release.offer()).unwrap_err().fault(), Fault::DiskFull);
+        let error = store.reserve(&shop(), &release.offer()).unwrap_err();
+        assert_eq!(error.fault(), Fault::DiskFull);
         let partial = store.begin(&shop(), Arc::clone(&release.preamble)).unwrap();
         release.fill(&partial).unwrap();
         let error = partial.finish().unwrap_err();

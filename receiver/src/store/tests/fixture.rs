@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::bundle::{
     CODEC, Chunk, ChunkTable, FORMAT_VERSION, Frame, FrameKind, FrameTable, ImageFacts, Manifest,
@@ -16,8 +17,8 @@ use rustix::mount::MountPropagationFlags;
 
 use crate::store::unpack::archive::{Entry, archive};
 use crate::store::{
-    AppConfig, Incoming, Inventory, Offer, Owner, Partial, ReleaseFacts, Staged, Store, StoreError,
-    SystemWorld, VerifiedImage, World,
+    AppConfig, Incoming, Inventory, Offer, Owner, Partial, Policy, ReleaseFacts, Staged, Store,
+    StoreError, SystemWorld, VerifiedImage, World,
 };
 
 /// Who receives where a test has a store for somebody else; nobody is.
@@ -124,9 +125,9 @@ pub(in crate::store) fn skip(test: &str, why: &str) {
 
 /// A release with its image, as a session would bring it.
 #[derive(Debug, Clone)]
-pub(in crate::store) struct Release {
-    pub(in crate::store) preamble: Arc<Preamble>,
-    pub(in crate::store) image: Vec<u8>,
+pub(crate) struct Release {
+    pub(crate) preamble: Arc<Preamble>,
+    pub(crate) image: Vec<u8>,
 }
 
 pub(crate) fn shop() -> AppName {
@@ -140,7 +141,7 @@ impl Release {
     }
 
     /// The same with another word in its manifest.
-    pub(in crate::store) fn changed(
+    pub(crate) fn changed(
         kind: ImageKind,
         sequence: u64,
         image: Vec<u8>,
@@ -177,7 +178,7 @@ impl Release {
     }
 
     /// A raw release whose content is told by its sequence: data, a gap, data.
-    pub(in crate::store) fn raw(sequence: u64) -> Self {
+    pub(crate) fn raw(sequence: u64) -> Self {
         let mut image = content(sequence, 10 * CHUNK_BYTES);
         image.extend(vec![0; 6 * CHUNK_BYTES]);
         image.extend(content(sequence + 1000, 3 * CHUNK_BYTES + 5));
@@ -198,11 +199,11 @@ impl Release {
         Self::new(ImageKind::Tar, sequence, archive(&entries))
     }
 
-    pub(in crate::store) fn id(&self) -> ReleaseId {
+    pub(crate) fn id(&self) -> ReleaseId {
         self.preamble.release()
     }
 
-    pub(in crate::store) fn offer(&self) -> Offer {
+    pub(crate) fn offer(&self) -> Offer {
         Offer::of(&self.preamble)
     }
 
@@ -247,6 +248,7 @@ impl Release {
 
     pub(in crate::store) fn receive(&self, store: &Store) -> Result<VerifiedImage, StoreError> {
         store.check(&shop(), &self.offer())?;
+        let _reservation = store.reserve(&shop(), &self.offer())?;
         let partial = patiently(|| store.begin(&shop(), Arc::clone(&self.preamble)))?;
         self.fill(&partial)?;
         partial.finish()
@@ -270,7 +272,7 @@ impl Release {
         let image = self.receive(store)?;
         store.stage(&shop(), &self.offer(), image)?;
         store.activate(&shop(), self.id())?;
-        store.prune(&shop())
+        store.prune(&shop()).map(drop)
     }
 }
 
@@ -326,7 +328,7 @@ fn patiently<T>(attempt: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreE
         if !result.as_ref().is_err_and(StoreError::is_busy) {
             break;
         }
-        std::thread::sleep(std::time::Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(5));
         result = attempt();
     }
     result
@@ -360,7 +362,8 @@ impl Place {
     }
 
     pub(crate) fn config(&self) -> AppConfig {
-        AppConfig::new(shop(), self.root.clone())
+        let policy = Policy { keep: 3, drain_after: Duration::ZERO };
+        AppConfig { policy, ..AppConfig::new(shop(), self.root.clone()) }
     }
 
     pub(in crate::store) fn open(&self) -> Store {
@@ -390,7 +393,7 @@ impl Place {
 
     /// What `fanhost releases` finds, told that the shop's root is beside the store.
     pub(in crate::store) fn inspect(&self) -> Inventory {
-        Store::inspect(&self.store, |_, _| self.root.clone()).unwrap()
+        Store::inspect(&self.store, |_, _| self.config()).unwrap()
     }
 
     /// The releases of that.

@@ -8,5 +8,6 @@ mod install;
 mod live;
 mod mounts;
 mod partials;
+mod pruning;
 mod recorder;
 mod switching;

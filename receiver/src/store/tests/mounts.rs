@@ -5,6 +5,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use common::id::ImageKind;
 use common::wire::Fault;
@@ -14,7 +15,7 @@ use super::fixture::{
     unmount_below,
 };
 use crate::store::table::{Mounted, mount_table, orphan_loops};
-use crate::store::{AppConfig, Store};
+use crate::store::{AppConfig, Keep, Policy, Store};
 
 const MOUNTED: [ImageKind; 4] =
     [ImageKind::Ext2, ImageKind::Ext4, ImageKind::Erofs, ImageKind::Squashfs];
@@ -199,7 +200,8 @@ fn mount_options_of_the_manifest_are_taken_from_a_short_list() {
 fn a_release_in_use_is_left_mounted_and_said_and_goes_later() {
     in_private_mounts("a_release_in_use_is_left_mounted", |directory| {
         let place = Place::new(directory);
-        let config = AppConfig { keep: 2, ..place.config() };
+        let policy = Policy { keep: 2, ..place.config().policy };
+        let config = AppConfig { policy, ..place.config() };
         let store = Store::open(&place.store, vec![config]).unwrap();
         let release = |sequence| {
             Release::new(
@@ -212,12 +214,15 @@ fn a_release_in_use_is_left_mounted_and_said_and_goes_later() {
         let open = File::open(place.current().join("version")).unwrap();
         release(2).install(&store).unwrap();
         release(3).install(&store).unwrap();
-        let lines = store.take_complaints();
+        assert_eq!(store.take_complaints(), [""; 0]);
+        let plan = store.plan_prune(&shop()).unwrap();
+        let [Keep::InUse { how }] = &plan.releases[2].kept[..] else { panic!("{plan:?}") };
         let by = format!("(process {}", std::process::id());
-        assert!(lines[0].starts_with("shop v1 is kept: in use by "), "{lines:?}");
-        assert!(lines[0].contains(&by) && lines[0].ends_with(": 1 file)"), "{lines:?}");
+        assert!(how.starts_with("in use by ") && how.contains(&by), "{how}");
+        assert!(how.ends_with(": 1 file)"), "{how}");
         assert_eq!(below(&place.root).len(), 3);
         drop(open);
+        assert_eq!(store.plan_prune(&shop()).unwrap().gone().count(), 1);
         store.prune(&shop()).unwrap();
         assert_eq!(store.take_complaints(), [""; 0]);
         assert_eq!(below(&place.root).len(), 2);
@@ -239,7 +244,7 @@ fn the_same_image_under_two_releases_is_held_once_and_mounted_twice() {
             stage_held(&store, &again.preamble).unwrap();
             store.activate(&shop(), again.id()).unwrap();
             assert_version(&place.current(), 1);
-            store.rollback(&shop(), again.id()).unwrap();
+            store.choose(&shop(), again.id(), false).unwrap();
         }
         assert_eq!(place.names("images").len(), 2);
     });
@@ -450,7 +455,10 @@ fn activations_leave_no_loop_device_mount_descriptor_or_inode_behind() {
         let base = directory.join("base");
         mount_tmpfs(&base, "size=256M");
         let place = Place::new(&base);
-        let store = place.open_as(&AppConfig { keep: 2, ..place.config() });
+        let store = place.open_as(&AppConfig {
+            policy: Policy { keep: 2, drain_after: Duration::ZERO },
+            ..place.config()
+        });
         let kinds = [ImageKind::Ext2, ImageKind::Erofs, ImageKind::Squashfs, ImageKind::Tar];
         let images = [1, 2].map(|sequence| {
             kinds.map(|kind| match kind {

@@ -2,17 +2,16 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests read files and links")]
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use common::id::ImageKind;
 use common::wire::Fault;
 
-use super::fixture::{Place, Release, begin, shop, stage_held};
-use crate::store::{AppConfig, Record, Store, Verdict, default_root};
+use super::fixture::{Place, Release, shop, stage_held};
+use crate::store::{AppConfig, Keep, Record, Store, Verdict};
 
 #[test]
 fn current_is_a_relative_link_to_a_whole_release() {
@@ -52,7 +51,7 @@ fn current_resolves_to_a_whole_release_at_every_instant_of_200_switches() {
             reads
         });
         for number in 0..200 {
-            store.rollback(&shop(), releases[number % 2].id()).unwrap();
+            store.choose(&shop(), releases[number % 2].id(), false).unwrap();
         }
         is_over.store(true, Ordering::Relaxed);
         reader.join().unwrap()
@@ -75,7 +74,7 @@ fn an_older_release_is_refused_everywhere_but_by_the_administrator() {
     assert_eq!(error.to_string(), line);
     assert_eq!(stage_held(&store, &old.preamble).unwrap_err().fault(), Fault::SequenceOld);
     assert_eq!(store.activate(&shop(), old.id()).unwrap_err().fault(), Fault::SequenceOld);
-    store.rollback(&shop(), old.id()).unwrap();
+    store.choose(&shop(), old.id(), false).unwrap();
     assert_eq!(current(&store), ["v3"]);
     // Going back locally does not open the door for others.
     assert_eq!(
@@ -122,7 +121,7 @@ fn staging_and_activating_twice_changes_nothing() {
     tar.install(&store).unwrap();
     // The archive went after activation; the release is there all the same.
     assert!(store.holds_release(&shop(), &tar.id()));
-    store.rollback(&shop(), release.id()).unwrap();
+    store.choose(&shop(), release.id(), false).unwrap();
     assert_eq!(fs::metadata(place.current().join("shop.raw")).unwrap().modified().unwrap(), before);
 }
 
@@ -180,45 +179,11 @@ fn pruning_keeps_the_current_the_previous_one_more_and_what_waits() {
     let waiting = Release::raw(9);
     let image = waiting.receive(&store).unwrap();
     store.stage(&shop(), &waiting.offer(), image).unwrap();
-    store.rollback(&shop(), Release::tar(3).id()).unwrap();
+    store.choose(&shop(), Release::tar(3).id(), false).unwrap();
     store.prune(&shop()).unwrap();
     // Current v3, previous v5; v9 and v4 are newer than the current one.
     assert_eq!(labels(&store), ["v9", "v5", "v4", "v3"]);
     place.assert_tidy();
-}
-
-#[test]
-fn pruning_removes_unfinished_images_but_the_newest_and_those_in_use() {
-    let directory = tempfile::tempdir().unwrap();
-    let place = Place::new(directory.path());
-    let store = place.open();
-    let parts: Vec<Release> = (1..=4).map(Release::raw).collect();
-    let begun: Vec<_> = parts.iter().map(|release| begin(&store, &release.preamble)).collect();
-    for (age, release) in (0..).zip(&parts) {
-        let time = std::time::SystemTime::now() - Duration::from_secs(100 - age);
-        let path = place.store.join("shop/incoming").join(name_of(release, "part"));
-        File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
-    }
-    // The first is still being received; the last was written last.
-    let mut begun = begun.into_iter();
-    let in_use = begun.next();
-    drop(begun);
-    store.prune(&shop()).unwrap();
-    let mut expected: Vec<_> = [&parts[0], &parts[3]]
-        .into_iter()
-        .flat_map(|release| ["journal", "part"].map(|end| name_of(release, end)))
-        .collect();
-    expected.sort();
-    assert_eq!(place.names("incoming"), expected);
-    assert_eq!(store.take_complaints(), [""; 0]);
-    drop(in_use);
-    store.prune(&shop()).unwrap();
-    assert_eq!(place.names("incoming").len(), 2, "the newest alone");
-}
-
-/// Name of a file of an unfinished image.
-fn name_of(release: &Release, end: &str) -> String {
-    format!("{}.{end}", release.preamble.manifest.image.digest)
 }
 
 #[test]
@@ -343,7 +308,7 @@ fn the_store_is_listed_beside_a_running_daemon_and_after_it() {
     assert!(listed[1].is_previous && listed[1].is_staged && !listed[1].has_image);
     drop(store);
     assert_eq!(place.list(), listed);
-    assert!(Store::inspect(Path::new("/nonexistent"), default_root).is_err());
+    assert!(Store::inspect(Path::new("/nonexistent"), |_, _| place.config()).is_err());
 }
 
 #[test]
@@ -365,7 +330,10 @@ fn a_store_that_lost_its_state_file_is_listed_by_its_manifests_and_images() {
     assert!(expected[0].is_current && expected[1].is_previous && expected[1].is_staged);
     // Only the state file knows which release was current before, and when.
     expected[1].is_previous = false;
-    expected.iter_mut().for_each(|facts| facts.record = Record::default());
+    for facts in &mut expected {
+        (facts.record, facts.kept) = (Record::default(), Vec::new());
+    }
+    expected[0].kept = vec![Keep::Active];
     assert_eq!(without.releases, expected);
 }
 
@@ -381,4 +349,73 @@ fn signatures_lie_beside_the_manifest() {
     release.install(&store).unwrap();
     let id = release.id();
     assert_eq!(place.names("manifests"), [format!("{id}.json"), format!("{id}.minisig")]);
+}
+
+#[test]
+fn a_rollback_holds_the_app_against_what_was_gone_back_from_until_something_newer_comes() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = Place::new(directory.path());
+    let store = place.open();
+    let releases: Vec<Release> = (1..=4).map(Release::raw).collect();
+    releases[..3].iter().for_each(|release| release.install(&store).unwrap());
+    assert_eq!(store.rollback(&shop(), None).unwrap(), releases[1].id());
+    assert_eq!(current(&store), ["v2"]);
+    let check = |store: &Store, release: &Release| store.check_held(&shop(), &release.offer());
+    // PROTOCOL 8.6. A restart does not end it, nor does going further back.
+    drop(store);
+    let store = place.open();
+    assert_eq!(store.rollback(&shop(), None).unwrap(), releases[0].id());
+    let hold = store.held(&shop()).unwrap().unwrap();
+    assert_eq!((hold.from, hold.label.as_str()), (releases[2].id(), "v3"));
+    for error in [
+        check(&store, &releases[2]).unwrap_err(),
+        store.activate(&shop(), releases[2].id()).unwrap_err(),
+    ] {
+        assert_eq!(error.fault(), Fault::Held);
+        let line = error.to_string();
+        assert!(line.starts_with("shop is held by a local rollback from v3 since 20"), "{line}");
+        assert!(line.ends_with(": send a newer release, or fanhost activate there"), "{line}");
+    }
+    let holdings = |release: &Release| {
+        store.holdings(&shop(), &release.id(), &release.preamble.manifest.image.digest)
+    };
+    assert!(holdings(&releases[2]).is_held && !holdings(&releases[3]).is_held);
+    assert_eq!(current(&store), ["v1"]);
+    check(&store, &releases[3]).unwrap();
+    releases[3].install(&store).unwrap();
+    assert_eq!((current(&store), store.held(&shop()).unwrap()), (vec!["v4".to_owned()], None));
+    // The administrator may end it, too.
+    store.rollback(&shop(), Some(releases[0].id())).unwrap();
+    assert!(store.held(&shop()).unwrap().is_some());
+    store.choose(&shop(), releases[3].id(), false).unwrap();
+    assert_eq!((current(&store), store.held(&shop()).unwrap()), (vec!["v4".to_owned()], None));
+}
+
+#[test]
+fn a_rollback_goes_to_good_releases_alone_and_says_when_there_is_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = Place::new(directory.path());
+    let store = place.open();
+    let releases: Vec<Release> = (1..=3).map(Release::raw).collect();
+    releases[0].install(&store).unwrap();
+    let error = store.rollback(&shop(), None).unwrap_err();
+    assert!(error.is_lacking(), "{error}");
+    assert_eq!(error.to_string(), "shop: no good release was active before the current one");
+    assert_eq!(store.held(&shop()).unwrap(), None, "nothing was gone back from");
+    releases[1].install(&store).unwrap();
+    stage(&store, &releases[2]);
+    let error = store.rollback(&shop(), Some(releases[2].id())).unwrap_err();
+    assert!(error.is_asked());
+    assert_eq!(error.to_string(), "shop v3 was not found good yet: fanhost activate");
+    store.judge(&shop(), releases[0].id(), Verdict::Bad("slow".into())).unwrap();
+    for error in [
+        store.rollback(&shop(), Some(releases[0].id())).unwrap_err(),
+        store.choose(&shop(), releases[0].id(), false).unwrap_err(),
+    ] {
+        assert!(error.is_asked());
+        assert_eq!(error.to_string(), "shop v1 is bad (slow): fanhost activate --force");
+    }
+    store.choose(&shop(), releases[0].id(), true).unwrap();
+    assert_eq!(verdict(&store, &releases[0]), Verdict::Good);
+    assert_eq!(current(&store), ["v1"]);
 }
