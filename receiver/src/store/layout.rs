@@ -27,6 +27,9 @@ pub(super) const CURRENT: &str = "current";
 /// Name of the path that never changes: a mount of the current release.
 pub(super) const LIVE: &str = "live";
 
+/// End of the name of a tree that is being removed.
+const TRASH: &str = "trash";
+
 /// Start of a prepared link's name, before it is renamed over `current`.
 pub(super) const PREPARED_LINK: &str = ".current-";
 
@@ -109,7 +112,12 @@ impl Layout {
 
     /// Where trees go that are being removed: never half a tree under a final name.
     pub(super) fn trash(&self, release: &ReleaseId) -> PathBuf {
-        self.unpacking().join(format!("{release}.trash"))
+        self.unpacking().join(format!("{release}.{TRASH}"))
+    }
+
+    /// Whether something lies there to be removed.
+    pub(super) fn is_trash(path: &Path) -> bool {
+        path.extension().is_some_and(|extension| extension == TRASH)
     }
 
     pub(super) fn releases(&self) -> PathBuf {

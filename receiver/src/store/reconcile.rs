@@ -39,6 +39,10 @@ impl App {
         lines.extend(self.mount_all(&all)?);
         lines.extend(self.follow_link(&all, damaged.is_empty())?);
         lines.extend(self.restore_live());
+        // Last: services that wait for their release do not wait for this.
+        for path in list(&self.layout.unpacking())? {
+            self.apply(Step::RemoveTree { path })?;
+        }
         Ok(lines)
     }
 
@@ -72,7 +76,9 @@ impl App {
 
     /// Half trees, prepared links, files under temporary names.
     fn remove_half(&self) -> Result<(), StoreError> {
-        for path in list(&self.layout.unpacking())? {
+        let mut half = list(&self.layout.unpacking())?;
+        half.retain(|path| !Layout::is_trash(path));
+        for path in half {
             self.apply(Step::RemoveTree { path })?;
         }
         for path in list(self.layout.root())? {
