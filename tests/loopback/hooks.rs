@@ -123,8 +123,8 @@ fn a_pre_activate_hook_that_fails_keeps_the_old_release_and_its_last_words_are_r
         let outcome = site.run(&send).expect_exit(exit::NOT_REACHED);
         let host = outcome.host("a");
         assert_eq!(host.state, "failed", "{host:?}");
-        let words = "shop r2: pre-activate ended with status 3 after 0.0 s: no room for this";
-        assert_eq!(host.reason, words);
+        let begins = host.reason.starts_with("shop r2: pre-activate ended with status 3 after ");
+        assert!(begins && host.reason.ends_with(" s: no room for this"), "{host:?}");
         assert_eq!(fs::read_link(site.current("a")).ok().as_ref(), Some(&link), "{policy}");
     }
     assert!(site.host(place).stderr().contains("gate: pre-activate ended with status 3"));
@@ -267,8 +267,9 @@ fn a_release_that_does_not_do_well_is_left_within_its_soak_and_a_second_and_mark
     let outcome = site.run(&site.send(&bad).expect(2)).expect_exit(exit::ROLLED_BACK);
     assert_eq!(outcome.outcome(), "rolled-back");
     assert_eq!(outcome.hosts_in("rolled-back"), ["a", "b"], "{}", outcome.report());
-    let words = "shop r2: health ended with status 1 after 0.0 s: no database (2 times in a row)";
-    assert_eq!(outcome.host("a").reason, words);
+    let reason = outcome.host("a").reason;
+    let begins = reason.starts_with("shop r2: health ended with status 1 after ");
+    assert!(begins && reason.ends_with(" s: no database (2 times in a row)"), "{reason}");
     let hooks = &outcome.report()["hosts"][0]["hooks"];
     assert_eq!(hooks[1]["point"], "health", "{hooks}");
     assert_eq!(hooks[1]["output"], "no database", "{hooks}");
