@@ -157,6 +157,7 @@ pub fn run(
     // What cannot work is said before the store is touched.
     interface(options)?;
     let store = Store::open(&options.store, options.apps.clone())?;
+    store.take_cleaned().iter().for_each(|line| info!("{line}"));
     warn!("one process: what listens to the network also mounts and switches, and is not confined");
     let store = Arc::new(store);
     let _beside = housekeeping::beside(&store, options.manners).map_err(DaemonError::Resources)?;

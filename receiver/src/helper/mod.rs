@@ -115,6 +115,7 @@ pub fn run(options: &Options, stop: &StopFlag) -> Result<(), HelperError> {
     let world = Arc::new(SystemWorld);
     let apps = options.apps.clone();
     let store = Arc::new(Store::open_for(world, &options.store, apps, Some(options.tenant))?);
+    store.take_cleaned().iter().for_each(|line| info!("{line}"));
     let _beside = housekeeping::beside(&store, Manners::default())
         .map_err(|error| HelperError::System("start", error))?;
     announce(options, &store);

@@ -16,6 +16,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 use common::bundle::ImageFacts;
 use common::wire::Fault;
@@ -61,6 +62,9 @@ impl App {
         let Some(tenant) = self.tenant else { return Ok(()) };
         for path in list(&self.layout.checking())? {
             self.give_back(&path, tenant)?;
+            let app = &self.config.app;
+            let line = format!("{app}: {} was being checked: it is given back", path.display());
+            self.cleaned.lock().unwrap_or_else(PoisonError::into_inner).push(line);
         }
         Ok(())
     }

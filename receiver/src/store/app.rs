@@ -102,6 +102,8 @@ pub(super) struct App {
     /// Who receives its images, if it is another user.
     pub(super) tenant: Option<Owner>,
     pub(super) ledger: Arc<Ledger>,
+    /// What the start found half done, and put right.
+    pub(super) cleaned: Mutex<Vec<String>>,
     state: Mutex<AppState>,
 }
 
@@ -116,7 +118,15 @@ impl App {
     ) -> Result<Self, StoreError> {
         let layout = Layout::new(store, &config.app, &config.root);
         let state = read_state(&layout)?.unwrap_or_else(|| AppState::new(config.root.clone()));
-        Ok(Self { config, layout, world, tenant, ledger, state: Mutex::new(state) })
+        Ok(Self {
+            config,
+            layout,
+            world,
+            tenant,
+            ledger,
+            cleaned: Mutex::default(),
+            state: Mutex::new(state),
+        })
     }
 
     /// Refuses a kind that the configuration leaves out.

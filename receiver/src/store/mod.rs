@@ -192,6 +192,14 @@ impl Store {
         self.capabilities.clone()
     }
 
+    /// Takes the lines about what the start found half done and put right: for the log.
+    pub fn take_cleaned(&self) -> Vec<String> {
+        let lines = self.apps.values().flat_map(|app| {
+            std::mem::take(&mut *app.cleaned.lock().unwrap_or_else(PoisonError::into_inner))
+        });
+        lines.collect()
+    }
+
     /// Takes the lines about what went wrong without failing anything: for the log.
     pub fn take_complaints(&self) -> Vec<String> {
         let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);

@@ -6,6 +6,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 use common::id::AppName;
 use common::wire::Fault;
@@ -34,14 +35,15 @@ impl App {
         lines.extend(self.closed_directory().filter(|_| is_inside));
         let all = self.remove_orphans(all, damaged.is_empty())?;
         for device in orphan_loops(&self.layout.images()) {
-            lines.extend(self.apply(Step::Detach { device }).err().map(|error| error.to_string()));
+            let detached = self.clear("a loop device without a mount", Step::Detach { device });
+            lines.extend(detached.err().map(|error| error.to_string()));
         }
         lines.extend(self.mount_all(&all)?);
         lines.extend(self.follow_link(&all, damaged.is_empty())?);
         lines.extend(self.restore_live());
         // Last: services that wait for their release do not wait for this.
         for path in list(&self.layout.unpacking())? {
-            self.apply(Step::RemoveTree { path })?;
+            self.clear("a pruned tree", Step::RemoveTree { path })?;
         }
         Ok(lines)
     }
@@ -79,24 +81,39 @@ impl App {
         let mut half = list(&self.layout.unpacking())?;
         half.retain(|path| !Layout::is_trash(path));
         for path in half {
-            self.apply(Step::RemoveTree { path })?;
+            self.clear("a half tree", Step::RemoveTree { path })?;
         }
         for path in list(self.layout.root())? {
             if file_name(&path).starts_with(PREPARED_LINK) {
-                self.apply(Step::Remove { path })?;
+                self.clear("a link that was not switched to", Step::Remove { path })?;
             }
         }
         let mut temporaries = list(&self.layout.manifests())?;
         temporaries.retain(|path| file_name(path).ends_with(".new"));
         temporaries.push(temporary(&self.layout.state()));
         for path in temporaries.into_iter().filter(|path| path.exists()) {
-            self.apply(Step::Remove { path })?;
+            self.clear("a half file", Step::Remove { path })?;
         }
+        Ok(())
+    }
+
+    /// Does a step that puts something right, and remembers to say so.
+    pub(super) fn clear(&self, found: &str, step: Step) -> Result<(), StoreError> {
+        let line = format!("{}: found {found} of an interrupted run: {step}", self.config.app);
+        self.apply(step)?;
+        self.cleaned.lock().unwrap_or_else(PoisonError::into_inner).push(line);
         Ok(())
     }
 
     /// What belongs to nothing any more; the releases that are left.
     fn remove_orphans(&self, all: Vec<Known>, is_all: bool) -> Result<Vec<Known>, StoreError> {
+        for path in list(&self.layout.incoming())? {
+            let is_lonely = path.extension().is_some_and(|extension| extension == "journal")
+                && !path.with_extension("part").exists();
+            if is_lonely {
+                self.clear("a journal without its image", Step::Remove { path })?;
+            }
+        }
         let (all, gone): (Vec<_>, Vec<_>) = all.into_iter().partition(|known| {
             let image = &known.manifest.image;
             self.layout.release(&known.id, &known.manifest.label).exists()
@@ -104,7 +121,8 @@ impl App {
         });
         for known in gone {
             self.apply(Step::Remove { path: self.layout.signatures(&known.id) })?;
-            self.apply(Step::Remove { path: self.layout.manifest(&known.id) })?;
+            let path = self.layout.manifest(&known.id);
+            self.clear("a manifest without its image and its tree", Step::Remove { path })?;
         }
         for path in self.abandoned(&all, is_all, Need::Tidiness)? {
             self.apply(Step::Remove { path })?;

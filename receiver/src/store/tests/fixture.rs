@@ -388,7 +388,12 @@ impl Place {
 
     /// What the tenant receives into.
     pub(in crate::store) fn incoming(&self) -> Incoming {
-        Incoming::new(Arc::new(SystemWorld), &self.store, &[shop()])
+        self.incoming_in(Arc::new(SystemWorld))
+    }
+
+    /// The same in another world.
+    pub(in crate::store) fn incoming_in(&self, world: Arc<dyn World>) -> Incoming {
+        Incoming::new(world, &self.store, &[shop()])
     }
 
     /// What `fanhost releases` finds, told that the shop's root is beside the store.

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use common::id::ImageKind;
 use common::wire::Fault;
 
-use super::fixture::{Place, Release, image, in_private_mounts, mount_tmpfs, shop, unmount_below};
+use super::fixture::{Place, Release, image, in_private_mounts, shop, unmount_below};
 use super::recorder::{Fate, Recorder, words};
 use crate::store::{Step, Store, World};
 
 /// Hundreds of installs: on a disk, most of the time would go into its flushes.
-fn memory() -> PathBuf {
+pub(super) fn memory() -> PathBuf {
     let memory = PathBuf::from("/dev/shm");
     if memory.is_dir() { memory } else { std::env::temp_dir() }
 }
@@ -162,7 +162,7 @@ make STORE durable";
 }
 
 /// What services read through `current`.
-fn version(place: &Place) -> Option<u64> {
+pub(super) fn version(place: &Place) -> Option<u64> {
     let current = place.current();
     if let Ok(text) = fs::read_to_string(current.join("version")) {
         let all = (0..20).all(|number| current.join(format!("directory/file{number}")).is_file());
@@ -229,7 +229,7 @@ fn after_restart(place: &Place, expected: u64, release: &Release, what: &str) {
     place.assert_tidy();
 }
 
-fn current_of(store: &Store) -> Vec<String> {
+pub(super) fn current_of(store: &Store) -> Vec<String> {
     let all = store.releases().unwrap();
     all.into_iter().filter(|facts| facts.is_current).map(|facts| facts.label.to_string()).collect()
 }
@@ -265,28 +265,4 @@ fn a_raw_install_survives_every_fate_at_every_step() {
 #[test]
 fn a_tar_install_survives_every_fate_at_every_step() {
     every_fate(&memory(), Release::tar);
-}
-
-#[test]
-fn an_erofs_install_survives_every_fate_at_every_step() {
-    in_private_mounts("an_erofs_install_survives_every_fate_at_every_step", |directory| {
-        mount_tmpfs(directory, "size=64M");
-        let images = [1, 2].map(|sequence| image(ImageKind::Erofs, sequence, directory));
-        every_fate(directory, |sequence| {
-            let image = images[usize::try_from(sequence).unwrap() - 1].clone();
-            Release::new(ImageKind::Erofs, sequence, image)
-        });
-    });
-}
-
-#[test]
-fn an_ext2_install_survives_every_fate_at_every_step() {
-    in_private_mounts("an_ext2_install_survives_every_fate_at_every_step", |directory| {
-        mount_tmpfs(directory, "size=64M");
-        let images = [1, 2].map(|sequence| image(ImageKind::Ext2, sequence, directory));
-        every_fate(directory, |sequence| {
-            let image = images[usize::try_from(sequence).unwrap() - 1].clone();
-            Release::new(ImageKind::Ext2, sequence, image)
-        });
-    });
 }

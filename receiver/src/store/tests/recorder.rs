@@ -8,12 +8,18 @@ use crate::store::{Step, StepError, SystemWorld, With, World};
 /// What happens at the chosen step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// The step fails and has done nothing; what follows works.
+    /// The disk fails: the step has done nothing; what follows works.
     Fails,
+    /// The disk is full: the step has done nothing; what follows works.
+    Full,
     /// The process dies before the step: it and all that follow do nothing.
     DiesBefore,
     /// The process dies after the step: all that follow do nothing.
     DiesAfter,
+    /// The process is killed before the step: this process.
+    KilledBefore,
+    /// The process is killed after the step: this process.
+    KilledAfter,
 }
 
 /// Does steps on the machine, writes them down, fails as told.
@@ -62,7 +68,7 @@ impl Recorder {
             return None;
         }
         state.has_fired = true;
-        state.is_dead = fate != Fate::Fails;
+        state.is_dead = matches!(fate, Fate::DiesBefore | Fate::DiesAfter);
         Some(fate)
     }
 }
@@ -72,10 +78,23 @@ impl World for Recorder {
         match self.decide(step) {
             None => SystemWorld.apply(step, with),
             Some(Fate::DiesAfter) => SystemWorld.apply(step, with),
-            // EIO: what a disk says, and never what a step takes for an answer.
-            Some(_) => Err(std::io::Error::from_raw_os_error(5).into()),
+            Some(Fate::KilledBefore) => kill_this_process(),
+            Some(Fate::KilledAfter) => {
+                let _ = SystemWorld.apply(step, with);
+                kill_this_process()
+            }
+            Some(Fate::Full) => Err(std::io::Error::from_raw_os_error(libc::ENOSPC).into()),
+            // What a disk says, and never what a step takes for an answer.
+            Some(_) => Err(std::io::Error::from_raw_os_error(libc::EIO).into()),
         }
     }
+}
+
+/// Nothing is closed, unlocked or cleaned up by anybody but the kernel.
+fn kill_this_process() -> ! {
+    let us = rustix::process::getpid();
+    rustix::process::kill_process(us, rustix::process::Signal::KILL).unwrap();
+    unreachable!("it cannot be caught")
 }
 
 /// The trace in words, without the names of this run. Unpacking runs beside the rest: it is put
