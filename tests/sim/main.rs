@@ -3,6 +3,7 @@
 mod efficiency;
 mod faithful;
 mod rivals;
+mod scale;
 mod stragglers;
 mod transfer;
 

@@ -35,8 +35,9 @@ Configuration file, by default /etc/fanfare/fanhost.toml:
   keep = 5
 A flag wins over the environment (FANHOST_INTERFACE, FANHOST_APP=shop,blog), and that over the file.
 
-Exit codes: 0 ended as asked, 2 usage, 3 no whole release, or none to go back to, 5 damage, 6 store or other
-resources, 7 store in use or network configuration, 78 configuration, 1 our own fault";
+Exit codes: 0 ended as asked, 2 usage, 3 no whole release, or none to go back to, 5 damage,
+6 store or other resources, 7 store in use or network configuration, 78 configuration, 1 our own
+fault";
 
 /// Receives releases on this host, and shows what it has
 #[derive(Debug, Parser)]
