@@ -112,7 +112,7 @@ impl Session {
     ) -> bool {
         let free = self.free_symbols();
         let excess = self.schedule.excess(block, target, free);
-        let is_alone = self.audience == Audience::Fleet && self.roster.tally().present() < 2;
+        let is_alone = self.audience == Audience::Fleet && !self.is_any_an_exception();
         if excess == 0 || is_alone {
             return true;
         }
@@ -129,6 +129,13 @@ impl Session {
             self.on_overspent(now, slot, spent + excess);
         }
         is_within
+    }
+
+    /// Whether there would be a fleet without one of its hosts. Of a fleet of one nobody can fall
+    /// behind, and without a fleet nothing would be heard of the rate.
+    fn is_any_an_exception(&self) -> bool {
+        let tally = self.roster.tally();
+        tally.present() - tally.receiving() + tally.fleet_receiving() >= 2
     }
 
     fn on_overspent(&mut self, now: Timestamp, slot: Slot, spent: u64) {
@@ -205,7 +212,11 @@ impl Session {
             .filter(|(_, host)| is_needy(host))
             .map(|(index, host)| (Slot(index as u32), cause_told(host, need)))
             .collect();
-        needy.into_iter().for_each(|(slot, cause)| self.straggle(slot, cause));
+        for (slot, cause) in needy {
+            if self.is_any_an_exception() {
+                self.straggle(slot, cause);
+            }
+        }
     }
 
     /// Stragglers by the clock: all but one in twenty have been done for a while.
@@ -358,8 +369,13 @@ impl Session {
         let total = u64::from(self.geometry.block_count().max(1));
         let percent = u64::from(host.blocks_done) * 100 / total;
         let cause = host.straggling().map_or(Cause::Slow, |it| it.cause);
-        let line = format!("{cause}; had {percent} % when the time of stragglers was over");
-        self.roster.give_up(now, slot, Fault::TooSlow, &line);
+        let over = format!("had {percent} % when the time of stragglers was over");
+        let (fault, line) = match host.fault {
+            // It knows better why nothing came.
+            Fault::NoData => (Fault::NoData, format!("{}; {over}", host.detail())),
+            _ => (Fault::TooSlow, format!("{cause}; {over}")),
+        };
+        self.roster.give_up(now, slot, fault, &line);
     }
 
     /// Stragglers that take symbols.
