@@ -1,5 +1,7 @@
 //! The summary that a script reads: one object, base units, every host.
 
+use std::borrow::Cow;
+
 use common::hook::Ran;
 use common::wire::{Trial, escaped};
 use serde::Serialize;
@@ -42,7 +44,7 @@ struct Host<'a> {
     address: Option<String>,
     state: &'static str,
     fault: &'static str,
-    reason: &'a str,
+    reason: Cow<'a, str>,
     seconds: Option<f64>,
     received: u32,
     lost: u32,

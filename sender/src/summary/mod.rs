@@ -6,10 +6,11 @@
 mod json;
 mod table;
 
+use std::borrow::Cow;
 use std::time::{Duration, UNIX_EPOCH};
 
 use common::count::counted;
-use common::wire::{Activation, escaped};
+use common::wire::{Activation, Fault, escaped};
 
 use crate::complaint::Complaint;
 use crate::exit::Exit;
@@ -192,12 +193,21 @@ const fn is_exception(host: &HostReport) -> bool {
 }
 
 /// Why a host is what it is, also where the session had no words for it.
-fn reason(host: &HostReport) -> &str {
+fn reason(host: &HostReport) -> Cow<'_, str> {
     match (host.reason.as_str(), host.state) {
-        ("", HostState::Receiving) => "not finished when the session ended",
-        ("", HostState::Failed) => host.fault.text(),
-        (reason, _) => reason,
+        ("", HostState::Receiving) => "not finished when the session ended".into(),
+        ("", HostState::Failed) => host.fault.text().into(),
+        (reason, HostState::Failed) if is_all_but_deaf(host) => {
+            format!("{reason}: MTU or IGMP, where nearly nothing comes through").into()
+        }
+        (reason, _) => reason.into(),
     }
+}
+
+/// Whether a host lost nine of ten datagrams: what comes through are the small ones, or those to its
+/// own address.
+fn is_all_but_deaf(host: &HostReport) -> bool {
+    host.fault == Fault::TooSlow && host.lost / 9 > host.received
 }
 
 /// A second of 1970's count as RFC 3339 writes it; what a peer claims may be any number.
