@@ -198,16 +198,18 @@ fn reason(host: &HostReport) -> Cow<'_, str> {
         ("", HostState::Receiving) => "not finished when the session ended".into(),
         ("", HostState::Failed) => host.fault.text().into(),
         (reason, HostState::Failed) if is_all_but_deaf(host) => {
-            format!("{reason}: MTU or IGMP, where nearly nothing comes through").into()
+            format!("{reason}: MTU or IGMP, where so little comes through").into()
         }
         (reason, _) => reason.into(),
     }
 }
 
-/// Whether a host lost nine of ten datagrams: what comes through are the small ones, or those to its
-/// own address.
+/// Whether a host lost more than came to it: what came are the small datagrams, or those to its own
+/// address.
 fn is_all_but_deaf(host: &HostReport) -> bool {
-    host.fault == Fault::TooSlow && host.lost / 9 > host.received
+    matches!(host.fault, Fault::TooSlow | Fault::NoData)
+        && !host.reason.contains("MTU")
+        && host.lost > host.received
 }
 
 /// A second of 1970's count as RFC 3339 writes it; what a peer claims may be any number.
