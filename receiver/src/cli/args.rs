@@ -72,13 +72,13 @@ pub enum Verb {
     /// Take a pin away
     Unpin(UnpinArgs),
     /// Hash what is on disk again, behind everybody else at the disk
-    Verify(VerifyArgs),
+    Verify(ScopeArgs),
     /// Remove releases that there is no reason to keep
     Prune(PruneArgs),
     /// Show what the daemon does, and what the store holds
     Status(StoreArgs),
     /// Say who still uses a release: processes, containers, mount namespaces
-    Holders(HoldersArgs),
+    Holders(ScopeArgs),
     /// Bring releases back after a reboot, and fail unless every app has a whole one
     Restore(RestoreArgs),
     /// Run a command on the current release, which is kept for it as long as it runs
@@ -293,10 +293,10 @@ pub struct UnpinArgs {
     pub place: PlaceArgs,
 }
 
-/// `fanhost verify`.
+/// `fanhost verify`, `fanhost holders`.
 #[derive(Debug, Clone, Args)]
 #[command(args_override_self = true)]
-pub struct VerifyArgs {
+pub struct ScopeArgs {
     /// Only releases of this app
     #[arg(value_name = "APP")]
     pub app: Option<AppName>,
@@ -325,23 +325,6 @@ pub struct PruneArgs {
     /// Remove nothing
     #[arg(long)]
     pub dry_run: bool,
-
-    /// Output and store.
-    #[command(flatten)]
-    pub output: StoreArgs,
-}
-
-/// `fanhost holders`.
-#[derive(Debug, Clone, Args)]
-#[command(args_override_self = true)]
-pub struct HoldersArgs {
-    /// Only releases of this app
-    #[arg(value_name = "APP")]
-    pub app: Option<AppName>,
-
-    /// Only this release, by its label or the beginning of its id
-    #[arg(value_name = "RELEASE")]
-    pub release: Option<String>,
 
     /// Output and store.
     #[command(flatten)]

@@ -19,7 +19,7 @@ use common::net::{StopFlag, SystemNetwork};
 use tracing::level_filters::LevelFilter;
 use tracing::{info, warn};
 
-use self::args::{Cli, HelperArgs, HoldersArgs, RunArgs, StoreArgs, Verb};
+use self::args::{Cli, HelperArgs, RunArgs, ScopeArgs, StoreArgs, Verb};
 use crate::config::Config;
 use crate::exit::{Complaint, Exit};
 use crate::helper::HelperError;
@@ -135,7 +135,7 @@ fn show(args: &StoreArgs) -> Result<(), Complaint> {
     })
 }
 
-fn name_holders(args: &HoldersArgs) -> Result<(), Complaint> {
+fn name_holders(args: &ScopeArgs) -> Result<(), Complaint> {
     let config = settings::load(&args.output.place)?;
     let mut held = inspect(&settings::store(&args.output.place, &config), &config)?.releases;
     holders::select(&mut held, args.app.as_ref(), args.release.as_deref())

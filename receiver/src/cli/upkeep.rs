@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use super::args::{ActivateArgs, PinArgs, PlaceArgs, PruneArgs, RollbackArgs, UnpinArgs};
-use super::args::{ReleaseArgs, VerifyArgs};
+use super::args::{ReleaseArgs, ScopeArgs};
 use super::{print, settings};
 use crate::config::Config;
 use crate::exit::{Complaint, Exit};
@@ -93,7 +93,7 @@ fn complain_of(pruned: &Pruned) -> Result<(), Complaint> {
     Err(Complaint::new(Exit::Resources, last))
 }
 
-pub(super) fn verify(args: &VerifyArgs) -> Result<(), Complaint> {
+pub(super) fn verify(args: &ScopeArgs) -> Result<(), Complaint> {
     let at = At::of(&args.output.place)?;
     if let Err(error) = Manners::default().adopt() {
         tracing::warn!("the disk is not left to others first: ioprio_set: {error}");

@@ -28,6 +28,13 @@ impl Daemon<'_> {
     /// Reads every session's groups once; the number of datagrams.
     pub(super) fn receive_data(&mut self) -> Result<usize, DaemonError> {
         let mut total = 0;
+        let mut intake = Intake {
+            seal: &self.seal,
+            pipeline: &self.pipeline,
+            spare: &mut self.spare,
+            verdicts: &mut self.verdicts,
+            drops: &mut self.drops,
+        };
         for member in self.members.values_mut() {
             for via in [Via::Data, Via::CatchUp] {
                 let link = match via {
@@ -36,23 +43,11 @@ impl Daemon<'_> {
                 };
                 let Some(link) = link else { continue };
                 let count = link.recv(&mut self.batch).map_err(DaemonError::Network)?;
-                if count == 0 {
-                    continue;
+                if count > 0 {
+                    total += count;
+                    let datagrams = self.batch.iter().map(|(_, datagram)| datagram);
+                    intake.take(self.clock.now(), via, member, datagrams);
                 }
-                total += count;
-                let mut intake = Intake {
-                    now: self.clock.now(),
-                    via,
-                    seal: &self.seal,
-                    pipeline: &self.pipeline,
-                    spare: &mut self.spare,
-                    verdicts: &mut self.verdicts,
-                    drops: &mut self.drops,
-                    headers: Vec::with_capacity(TRAIN_MAX),
-                    symbols: Vec::with_capacity(TRAIN_MAX),
-                };
-                self.batch.iter().for_each(|(_, datagram)| intake.take(member, datagram));
-                intake.flush(member);
             }
         }
         Ok(total)
@@ -87,25 +82,19 @@ impl Daemon<'_> {
                 self.drops.increment(opened.err().map_or(DropReason::UnknownSession, Into::into));
             }
         }
+        let mut intake = Intake {
+            seal: &self.seal,
+            pipeline: &self.pipeline,
+            spare: &mut self.spare,
+            verdicts: &mut self.verdicts,
+            drops: &mut self.drops,
+        };
         for (id, member) in &mut self.members {
-            let mut mine =
-                self.batch.iter().filter(|(_, datagram)| is_of(datagram, *id)).peekable();
-            if mine.peek().is_none() {
-                continue;
+            let datagrams = self.batch.iter().map(|(_, datagram)| datagram);
+            let mut mine = datagrams.filter(|datagram| is_of(datagram, *id)).peekable();
+            if mine.peek().is_some() {
+                intake.take(self.clock.now(), Via::Own, member, mine);
             }
-            let mut intake = Intake {
-                now: self.clock.now(),
-                via: Via::Own,
-                seal: &self.seal,
-                pipeline: &self.pipeline,
-                spare: &mut self.spare,
-                verdicts: &mut self.verdicts,
-                drops: &mut self.drops,
-                headers: Vec::with_capacity(TRAIN_MAX),
-                symbols: Vec::with_capacity(TRAIN_MAX),
-            };
-            mine.for_each(|(_, datagram)| intake.take(member, datagram));
-            intake.flush(member);
         }
         Ok(count > 0)
     }
@@ -293,28 +282,49 @@ impl Daemon<'_> {
     }
 }
 
-/// One batch of one session's datagrams on its way in. What does not open, parse or belong here is
-/// counted and left out without a word (PROTOCOL 9.1).
-struct Intake<'a, 'b> {
-    now: Timestamp,
-    via: Via,
+/// Where datagrams of sessions go. What does not open, parse or belong there is counted and left
+/// out without a word (PROTOCOL 9.1).
+struct Intake<'a> {
     seal: &'a Seal,
     pipeline: &'a Pipeline,
     spare: &'a mut Vec<Assembly>,
     verdicts: &'a mut Vec<Verdict>,
     drops: &'a mut DropCounters,
+}
+
+/// Symbols of one session that came in a row, the same way.
+struct Train<'b> {
+    now: Timestamp,
+    via: Via,
     headers: Vec<SymbolHeader>,
     symbols: Vec<&'b [u8]>,
 }
 
-impl<'b> Intake<'_, 'b> {
-    fn take(&mut self, member: &mut Member, datagram: &'b [u8]) {
-        if let Err(reason) = self.try_take(member, datagram) {
-            self.drops.increment(reason);
+impl Intake<'_> {
+    /// Takes what came to one session at `now`.
+    fn take<'b>(
+        &mut self,
+        now: Timestamp,
+        via: Via,
+        member: &mut Member,
+        datagrams: impl Iterator<Item = &'b [u8]>,
+    ) {
+        let (headers, symbols) = (Vec::with_capacity(TRAIN_MAX), Vec::with_capacity(TRAIN_MAX));
+        let mut train = Train { now, via, headers, symbols };
+        for datagram in datagrams {
+            if let Err(reason) = self.take_one(member, &mut train, datagram) {
+                self.drops.increment(reason);
+            }
         }
+        self.flush(member, &mut train);
     }
 
-    fn try_take(&mut self, member: &mut Member, datagram: &'b [u8]) -> Result<(), DropReason> {
+    fn take_one<'b>(
+        &mut self,
+        member: &mut Member,
+        train: &mut Train<'b>,
+        datagram: &'b [u8],
+    ) -> Result<(), DropReason> {
         let is_symbol = peek_kind(datagram).is_some_and(Kind::is_symbol);
         let inner = self.seal.open(datagram)?;
         if is_symbol {
@@ -325,10 +335,10 @@ impl<'b> Intake<'_, 'b> {
             if symbol.len() != usize::from(member.geometry.symbol_bytes()) {
                 return Err(DropReason::OutsideGeometry);
             }
-            self.headers.push(header);
-            self.symbols.push(symbol);
-            if self.headers.len() == TRAIN_MAX {
-                self.flush(member);
+            train.headers.push(header);
+            train.symbols.push(symbol);
+            if train.headers.len() == TRAIN_MAX {
+                self.flush(member, train);
             }
             return Ok(());
         }
@@ -336,21 +346,21 @@ impl<'b> Intake<'_, 'b> {
         if header.session != member.id() {
             return Err(DropReason::UnknownSession);
         }
-        self.flush(member);
-        member.heard_at = self.now;
-        handle_message(self.now, self.via, member, header.seq, &message);
+        self.flush(member, train);
+        member.heard_at = train.now;
+        handle_message(train.now, train.via, member, header.seq, &message);
         Ok(())
     }
 
     /// Has the train judged and copies what is kept: the only copy of a payload on its way.
-    fn flush(&mut self, member: &mut Member) {
-        if self.headers.is_empty() {
+    fn flush(&mut self, member: &mut Member, train: &mut Train<'_>) {
+        if train.headers.is_empty() {
             return;
         }
         self.verdicts.clear();
-        member.heard_at = self.now;
-        member.session.handle_symbols(self.now, self.via, &self.headers, self.verdicts);
-        for (verdict, bytes) in self.verdicts.iter().zip(&self.symbols) {
+        member.heard_at = train.now;
+        member.session.handle_symbols(train.now, train.via, &train.headers, self.verdicts);
+        for (verdict, bytes) in self.verdicts.iter().zip(&train.symbols) {
             match *verdict {
                 Verdict::Drop(reason) => self.drops.increment(reason),
                 Verdict::Keep { block, symbol } => {
@@ -366,8 +376,8 @@ impl<'b> Intake<'_, 'b> {
                 }
             }
         }
-        self.headers.clear();
-        self.symbols.clear();
+        train.headers.clear();
+        train.symbols.clear();
     }
 
     fn hand_on(&self, member: &mut Member, block: BlockIndex) {
