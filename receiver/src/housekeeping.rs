@@ -12,6 +12,7 @@ use std::time::Duration;
 use common::net::{StopFlag, wait};
 use tracing::{info, warn};
 
+use crate::activation::Activator;
 use crate::pipeline::Manners;
 use crate::store::Store;
 use crate::verbs::{self, Server};
@@ -64,9 +65,13 @@ fn look(store: &Store) {
 ///
 /// # Errors
 /// As [`Housekeeping::start`].
-pub fn beside(store: &Arc<Store>, manners: Manners) -> io::Result<(Housekeeping, Option<Server>)> {
+pub fn beside(
+    store: &Arc<Store>,
+    activator: &Arc<Activator>,
+    manners: Manners,
+) -> io::Result<(Housekeeping, Option<Server>)> {
     let housekeeping = Housekeeping::start(Arc::clone(store), manners)?;
-    let server = Server::start(Arc::clone(store), store.root()).inspect_err(|error| {
+    let server = Server::start(Arc::clone(activator), store.root()).inspect_err(|error| {
         let socket = store.root().join(verbs::SOCKET);
         warn!("activate, rollback, pin and prune will not work: {}: {error}", socket.display());
     });

@@ -348,3 +348,47 @@ fn the_helper_refuses_a_probe_that_needs_a_network() {
     };
     assert!(ending.stderr.contains(words), "{}", ending.stderr);
 }
+
+#[test]
+fn a_switch_by_hand_runs_the_hooks_at_once_and_none_stands_in_the_way_of_going_back() {
+    // Method: two releases are sent; then every hook before a switch refuses, and the host goes back
+    // and wants forward again; beside the daemon, which does it, and without one.
+    for is_running in [true, false] {
+        let mut site = Site::new();
+        let gate = script(&site, "gate", "test ! -e $0.closed");
+        let note =
+            script(&site, "note", "echo $FANFARE_HOOK $FANFARE_CAUSE $FANFARE_LABEL >> $0.log");
+        let (before, after) = (hook("pre_activate", &gate), hook("post_activate", &note));
+        let daemon = start(&mut site, "a", &format!("hook_splay = \"0s\"\n{before}{after}"));
+        // What a command reads that does it itself: were this a send, hooks would be spread.
+        let config = format!("[app.shop]\nhook_splay = \"1h\"\n{before}{after}");
+        let config = site.write("by-hand.toml", &config);
+        for label in ["r1", "r2"] {
+            let bundle = site.bundle(label, Image::Tar);
+            site.run(&site.send(&bundle).expect(1)).expect_exit(exit::DONE);
+            wait_until_over(&site, "a");
+        }
+        if !is_running {
+            site.host(daemon).terminate(DEADLINE);
+        }
+        site.write("gate.closed", "");
+        let verb = |arguments: &[&str]| {
+            let mut command = command(product::fanhost());
+            command.args(arguments).arg("--config").arg(&config);
+            command.arg("--store").arg(site.store("a"));
+            Running::start("verb", &mut command, &site.logs()).wait(DEADLINE)
+        };
+        let back = verb(&["rollback", "shop"]);
+        assert_eq!(back.code, Some(exit::DONE), "{}", back.stderr);
+        assert!(back.stdout.starts_with("shop r1 is active, r2 was"), "{}", back.stdout);
+        let last = || read(&beside(&note, "log")).lines().last().unwrap_or_default().to_owned();
+        assert!(holds_within(DEADLINE, || last() == "post-activate rollback r1"), "{}", last());
+        let forward = verb(&["activate", "shop", "r2"]);
+        assert_ne!(forward.code, Some(exit::DONE), "{}", forward.stdout);
+        assert!(forward.stderr.contains("pre-activate ended with status 1"), "{}", forward.stderr);
+        fs::remove_file(beside(&gate, "closed")).expect("it was written");
+        assert_eq!(verb(&["activate", "shop", "r2"]).code, Some(exit::DONE));
+        let expected = "post-activate administrator r2";
+        assert!(holds_within(DEADLINE, || last() == expected), "{}", last());
+    }
+}

@@ -64,6 +64,21 @@ struct Lane {
     last: Mutex<Option<Arc<Trial>>>,
 }
 
+impl Lane {
+    /// How a release's health is asked; of what somebody on this host chose, he is the judge.
+    fn health(&self, cause: Cause) -> Option<&Health> {
+        self.policy.health.as_ref().filter(|_| !cause.is_local())
+    }
+
+    /// How long the hooks after the switch wait. Nothing is spread where one host alone switches.
+    fn delay(&self, host: &HostName, facts: &Facts) -> Duration {
+        match facts.cause.is_local() {
+            true => Duration::ZERO,
+            false => self.policy.delay(host, &facts.release),
+        }
+    }
+}
+
 impl Activator {
     /// An activator of `apps` in `store`; an app without a policy has no hooks.
     pub fn new(
@@ -104,13 +119,59 @@ impl Activator {
         release: ReleaseId,
         cause: Cause,
     ) -> Result<(), StoreError> {
+        let has_sequel = self.lane(app)?.policy.has_sequel();
+        self.switch(app, release, cause, || match has_sequel {
+            true => self.store.activate_on_trial(app, release),
+            false => self.store.activate(app, release),
+        })
+    }
+
+    /// As [`Activator::activate`], as the host's own administrator wants it ([`Store::choose`]): the
+    /// hooks that follow run at once, and nobody asks for health.
+    ///
+    /// # Errors
+    /// As [`Activator::activate`] and [`Store::choose`].
+    pub fn choose(
+        &self,
+        app: &AppName,
+        release: ReleaseId,
+        even_bad: bool,
+    ) -> Result<(), StoreError> {
+        let cause = Cause::Administrator;
+        self.switch(app, release, cause, || self.store.choose(app, release, even_bad))
+    }
+
+    /// Goes back and stays there ([`Store::rollback`]); which release it is. No hook may refuse
+    /// that; those that follow run at once.
+    ///
+    /// # Errors
+    /// As [`Store::rollback`].
+    pub fn roll_back(&self, app: &AppName, to: Option<ReleaseId>) -> Result<ReleaseId, StoreError> {
+        let Some(target) = to.or(self.store.previous_good(app)?) else {
+            // The store has the words for that.
+            return self.store.rollback(app, None);
+        };
+        self.switch(app, target, Cause::Rollback, || {
+            self.store.rollback(app, Some(target)).map(drop)
+        })?;
+        Ok(target)
+    }
+
+    /// Has `switch` make `release` current, with all that belongs around it.
+    fn switch(
+        &self,
+        app: &AppName,
+        release: ReleaseId,
+        cause: Cause,
+        switch: impl FnOnce() -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
         let lane = self.lane(app)?;
         let _turn = lock(&lane.turn);
         let known = self.store.releases_of(app)?;
         let target = known.iter().find(|it| it.id == release).filter(|it| !it.is_current);
         let Some(target) = target else {
             // The store has the words for a release that is not here.
-            return self.store.activate(app, release);
+            return switch();
         };
         let previous = known.iter().find(|it| it.is_current);
         let trial = Arc::new(Trial::new(
@@ -118,16 +179,20 @@ impl Activator {
             facts(lane, &self.host, target, previous, cause),
         ));
         *lock(&lane.last) = Some(Arc::clone(&trial));
-        let done = ask_hooks(lane, &trial).and_then(|()| match lane.policy.has_sequel() {
-            true => self.store.activate_on_trial(app, release),
-            false => self.store.activate(app, release),
-        });
+        let done = ask_hooks(lane, &trial).and_then(|()| switch());
         done.inspect_err(|_| trial.settle(Verdict::Refused))?;
         // What was on trial before is not current any more.
         if let Some(former) = lock(&lane.trial).replace(Arc::clone(&trial)) {
             former.cancel();
         }
         self.begin_sequel(lane, trial)
+    }
+
+    /// Waits until nothing follows a switch any more, for a command that ends then.
+    pub fn finish(&self) {
+        while !self.is_idle() {
+            thread::sleep(STOP_LOOK);
+        }
     }
 
     /// How far the last activation of an app has come, or came; nothing where none was since the
@@ -180,10 +245,10 @@ impl Activator {
             return Ok(());
         }
         trial.enter(Stage::Splay);
-        match &lane.policy.health {
+        match lane.health(trial.facts().cause) {
             None => trial.expect_nothing(),
             Some(health) => {
-                let delay = lane.policy.delay(&self.host, &trial.facts().release);
+                let delay = lane.delay(&self.host, trial.facts());
                 let hooks = lane.policy.post_activate_longest();
                 trial.expect_within(delay + hooks + health.longest());
             }
@@ -275,8 +340,11 @@ fn facts(
     }
 }
 
-/// Runs the hooks that may refuse the switch.
+/// Runs the hooks that may refuse the switch; nothing stands in the way of going back.
 fn ask_hooks(lane: &Lane, trial: &Trial) -> Result<(), StoreError> {
+    if trial.facts().cause == Cause::Rollback {
+        return Ok(());
+    }
     let hooks = &lane.policy.pre_activate;
     if !hooks.is_empty() {
         trial.expect_within(hooks.iter().map(|hook| hook.timeout).sum());

@@ -36,7 +36,7 @@ impl Sequel {
     }
 
     fn take_through(&self) -> Result<Verdict, StoreError> {
-        let delay = self.lane.policy.delay(&self.host, &self.release());
+        let delay = self.lane.delay(&self.host, self.trial.facts());
         self.trial.enter(Stage::Splay);
         if self.trial.is_cancelled_within(delay) {
             return Ok(Verdict::Superseded);
@@ -45,7 +45,7 @@ impl Sequel {
         if !self.run_hooks() {
             return Ok(Verdict::Superseded);
         }
-        let Some(health) = &self.lane.policy.health else {
+        let Some(health) = self.lane.health(self.trial.facts().cause) else {
             return self.judge_good(Verdict::Unjudged);
         };
         self.trial.enter(Stage::Health);

@@ -154,14 +154,17 @@ pub fn check_hooks(
 }
 
 /// What is done around the switches of `apps`.
-fn policies(apps: &[AppConfig], config: &Config) -> BTreeMap<AppName, activation::Policy> {
+pub fn policies(apps: &[AppConfig], config: &Config) -> BTreeMap<AppName, activation::Policy> {
     let plain = AppSettings::default();
     let settings = |app: &AppName| config.app.get(app).unwrap_or(&plain);
     apps.iter().map(|app| (app.app.clone(), settings(&app.app).policy())).collect()
 }
 
 /// This host's name: what a flag or the file says, or the machine's.
-fn host(
+///
+/// # Errors
+/// When the machine's is no name for a host.
+pub fn host(
     named: Option<&HostName>,
     config: &Config,
     machine_name: impl FnOnce() -> String,

@@ -6,10 +6,12 @@
 #![expect(clippy::disallowed_methods, reason = "asks the environment who runs this")]
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::args::{ActivateArgs, PinArgs, PlaceArgs, PruneArgs, RollbackArgs, UnpinArgs};
 use super::args::{ReleaseArgs, ScopeArgs};
-use super::{print, settings};
+use super::{machine_name, print, settings};
+use crate::activation::Activator;
 use crate::config::Config;
 use crate::exit::{Complaint, Exit};
 use crate::pipeline::Manners;
@@ -139,6 +141,7 @@ fn of_store(error: StoreError) -> Complaint {
 
 /// The store that a verb is about.
 struct At {
+    place: PlaceArgs,
     store: PathBuf,
     config: Config,
 }
@@ -146,7 +149,7 @@ struct At {
 impl At {
     fn of(place: &PlaceArgs) -> Result<Self, Complaint> {
         let config = settings::load(place)?;
-        Ok(Self { store: settings::store(place, &config), config })
+        Ok(Self { place: place.clone(), store: settings::store(place, &config), config })
     }
 
     /// Asks the daemon, or does it here.
@@ -155,12 +158,7 @@ impl At {
             return Ok(answer);
         }
         match self.open(request) {
-            Ok(store) => {
-                store.take_complaints().iter().for_each(|line| tracing::warn!("{line}"));
-                let answer = verbs::carry_out(&store, request);
-                store.take_complaints().iter().for_each(|line| tracing::warn!("{line}"));
-                Ok(answer)
-            }
+            Ok((store, apps)) => self.carry_out(store, &apps, request),
             // A daemon that has just started listens by now.
             Err(error) if error.is_busy() => match self.ask_daemon(request)? {
                 Some(answer) => Ok(answer),
@@ -168,6 +166,30 @@ impl At {
             },
             Err(error) => Err(of_store(error)),
         }
+    }
+
+    /// Does it here, with the hooks that belong to it, and waits for those.
+    fn carry_out(
+        &self,
+        store: Store,
+        apps: &[AppConfig],
+        request: &Request,
+    ) -> Result<Answer, Complaint> {
+        let policies = settings::policies(apps, &self.config);
+        if request.is_switch() {
+            settings::check_hooks(&self.place, &policies)?;
+        }
+        let host = settings::host(None, &self.config, machine_name)?;
+        let activator = Activator::new(Arc::new(store), host, apps, &policies);
+        let tell = || {
+            let lines = activator.store().take_complaints();
+            lines.iter().for_each(|line| tracing::warn!("{line}"));
+        };
+        tell();
+        let answer = verbs::carry_out(&activator, request);
+        activator.finish();
+        tell();
+        Ok(answer)
     }
 
     fn ask_daemon(&self, request: &Request) -> Result<Option<Answer>, Complaint> {
@@ -178,12 +200,12 @@ impl At {
     }
 
     /// Takes the store for this process, with those apps that it holds something of.
-    fn open(&self, request: &Request) -> Result<Store, StoreError> {
+    fn open(&self, request: &Request) -> Result<(Store, Vec<AppConfig>), StoreError> {
         let config_of = |store: &Path, app: &_| settings::app(app, &self.config, store);
         let mut apps: Vec<AppConfig> = Store::apps_at(&self.store, config_of)?;
         if let Some(app) = request.app().filter(|app| apps.iter().any(|it| it.app == **app)) {
             apps.retain(|config| config.app == *app);
         }
-        Store::open(&self.store, apps)
+        Ok((Store::open(&self.store, apps.clone())?, apps))
     }
 }

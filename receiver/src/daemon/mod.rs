@@ -160,9 +160,10 @@ pub fn run(
     store.take_cleaned().iter().for_each(|line| info!("{line}"));
     warn!("one process: what listens to the network also mounts and switches, and is not confined");
     let store = Arc::new(store);
-    let _beside = housekeeping::beside(&store, options.manners).map_err(DaemonError::Resources)?;
-    let host = options.host.clone();
-    let activator = Arc::new(Activator::new(store, host, &options.apps, &options.policies));
+    let (shared, host) = (Arc::clone(&store), options.host.clone());
+    let activator = Arc::new(Activator::new(shared, host, &options.apps, &options.policies));
+    let beside = housekeeping::beside(&store, &activator, options.manners);
+    let _beside = beside.map_err(DaemonError::Resources)?;
     activator.resume();
     let done = run_with(options, Arc::clone(&activator) as Arc<dyn Keeper>, network, stop, board);
     while done.is_ok() && !stop.is_raised() && !activator.is_idle() {

@@ -116,10 +116,11 @@ pub fn run(options: &Options, stop: &StopFlag) -> Result<(), HelperError> {
     let apps = options.apps.clone();
     let store = Arc::new(Store::open_for(world, &options.store, apps, Some(options.tenant))?);
     store.take_cleaned().iter().for_each(|line| info!("{line}"));
-    let _beside = housekeeping::beside(&store, Manners::default())
-        .map_err(|error| HelperError::System("start", error))?;
     announce(options, &store);
-    let activator = Activator::new(store, options.host.clone(), &options.apps, &options.policies);
+    let (shared, host) = (Arc::clone(&store), options.host.clone());
+    let activator = Arc::new(Activator::new(shared, host, &options.apps, &options.policies));
+    let _beside = housekeeping::beside(&store, &activator, Manners::default())
+        .map_err(|error| HelperError::System("start", error))?;
     activator.resume();
     let done = serve(&activator, options, &listener, stop);
     activator.stop();

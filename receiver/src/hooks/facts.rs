@@ -19,6 +19,8 @@ pub enum Cause {
     Send,
     /// This host's administrator did.
     Administrator,
+    /// He goes back to a release before.
+    Rollback,
     /// The release before it was found bad.
     Unhealthy,
     /// The daemon starts, and what it began before its end is done again.
@@ -26,11 +28,17 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Whether somebody on this host asked: he is there to see what becomes of it.
+    pub const fn is_local(self) -> bool {
+        matches!(self, Self::Administrator | Self::Rollback)
+    }
+
     /// Its name in FANFARE_CAUSE.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Send => "send",
             Self::Administrator => "administrator",
+            Self::Rollback => "rollback",
             Self::Unhealthy => "unhealthy",
             Self::Restart => "restart",
         }

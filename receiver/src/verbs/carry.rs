@@ -1,14 +1,15 @@
-//! Carrying a request out on the store of this process.
+//! Carrying a request out on the store of this process, with what belongs around a switch.
 
 use common::id::{AppName, Label, ReleaseId};
 
 use super::{Answer, Cause, Request};
+use crate::activation::Activator;
 use crate::store::{Pin, Pruned, Store, StoreError, Verdict};
 use crate::utc::utc;
 
-/// Does what is asked.
-pub fn carry_out(store: &Store, request: &Request) -> Answer {
-    attempt(store, request).unwrap_or_else(|error| Answer::Refused {
+/// Does what is asked; what follows a switch goes on after this has returned.
+pub fn carry_out(activator: &Activator, request: &Request) -> Answer {
+    attempt(activator, request).unwrap_or_else(|error| Answer::Refused {
         cause: cause_of(&error),
         line: error.to_string(),
     })
@@ -23,18 +24,19 @@ fn cause_of(error: &StoreError) -> Cause {
     }
 }
 
-fn attempt(store: &Store, request: &Request) -> Result<Answer, StoreError> {
+fn attempt(activator: &Activator, request: &Request) -> Result<Answer, StoreError> {
+    let store = activator.store();
     let line = match request {
         Request::Activate { app, release, force } => {
             let (id, label) = store.find(app, release)?;
             let former = store.current(app)?;
-            store.choose(app, id, *force)?;
+            activator.choose(app, id, *force)?;
             switched(app, &former, &label, id)
         }
         Request::Rollback { app, to } => {
             let to = to.as_ref().map(|to| store.find(app, to)).transpose()?;
             let former = store.current(app)?;
-            let id = store.rollback(app, to.map(|to| to.0))?;
+            let id = activator.roll_back(app, to.map(|to| to.0))?;
             let (_, label) = store.find(app, &id.to_string())?;
             let held = store.held(app)?.map(|hold| format!("; {hold}"));
             switched(app, &former, &label, id) + &held.unwrap_or_default()

@@ -75,6 +75,11 @@ pub enum Request {
 }
 
 impl Request {
+    /// Whether it switches, so that hooks run.
+    pub fn is_switch(&self) -> bool {
+        matches!(self, Self::Activate { .. } | Self::Rollback { .. })
+    }
+
     /// The app that it is about, if it is about one.
     pub fn app(&self) -> Option<&AppName> {
         match self {

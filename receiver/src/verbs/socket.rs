@@ -18,8 +18,8 @@ use common::net::{StopFlag, wait};
 use tracing::{info, warn};
 
 use super::{Answer, Request, carry_out};
+use crate::activation::Activator;
 use crate::place::{Place, is_nobody};
-use crate::store::Store;
 
 /// Name of the socket in the store; no app can have it, because of its first character.
 pub const SOCKET: &str = "@verbs.sock";
@@ -42,7 +42,7 @@ impl Server {
     ///
     /// # Errors
     /// When the socket cannot be bound, or no thread can be had.
-    pub fn start(store: Arc<Store>, root: &Path) -> io::Result<Self> {
+    pub fn start(activator: Arc<Activator>, root: &Path) -> io::Result<Self> {
         let place = Place::of(root, SOCKET)?;
         // The store's lock is held, so what lies there is a former daemon's.
         match fs::remove_file(&place.path) {
@@ -57,7 +57,7 @@ impl Server {
         let thread = Builder::new().name("verbs".into()).spawn(move || {
             while wait(&[listener.as_fd(), stopped.as_fd()], None).is_ok() && !stopped.is_raised() {
                 let Ok((stream, _)) = listener.accept() else { continue };
-                if let Err(error) = converse(&store, stream) {
+                if let Err(error) = converse(&activator, stream) {
                     warn!("a verb was asked for and not answered: {error}");
                 }
             }
@@ -77,14 +77,14 @@ impl Drop for Server {
     }
 }
 
-fn converse(store: &Store, mut stream: UnixStream) -> io::Result<()> {
+fn converse(activator: &Activator, mut stream: UnixStream) -> io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut text = Vec::new();
     (&stream).take(REQUEST_BYTES_MAX).read_to_end(&mut text)?;
     let request: Request = serde_json::from_slice(&text).map_err(io::Error::other)?;
-    let answer = carry_out(store, &request);
+    let answer = carry_out(activator, &request);
     match &answer {
         Answer::Done(line) => info!("asked on this host: {line}"),
         Answer::Pruned(pruned) if !matches!(request, Request::Prune { dry_run: true, .. }) => {
