@@ -125,6 +125,24 @@ mod tests {
     }
 
     #[test]
+    fn of_a_long_stall_fifty_milliseconds_are_made_good_and_no_more() {
+        let mut pacer = Pacer::new(Bitrate::from_megabits(800));
+        let mut now = Timestamp::from_nanos(1_000_000_000);
+        pacer.charge(now, 20_000);
+        now += Duration::from_secs(10);
+        let (mut sent, end) = (0, now + Duration::from_secs(1));
+        while now < end {
+            while pacer.is_ready(now) {
+                pacer.charge(now, 20_000);
+                sent += 20_000;
+            }
+            now += Duration::from_micros(100);
+        }
+        // A second, what was late, a millisecond in a row, and one departure.
+        assert!((104_800_000..=105_200_000).contains(&sent), "{sent}");
+    }
+
+    #[test]
     fn a_pause_for_want_of_symbols_is_forgotten() {
         let mut pacer = Pacer::new(Bitrate::from_megabits(800));
         let mut now = Timestamp::from_nanos(1_000_000_000);
