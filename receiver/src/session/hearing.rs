@@ -10,7 +10,7 @@ use common::time::Timestamp;
 use common::wire::{Fault, HostPhase, Message, SenderStage, Solicit, SolicitReason};
 
 use super::phase::Step;
-use super::{Output, Session, TimerName, Via};
+use super::{Output, Role, Session, TimerName, Via};
 
 /// What should come ten times a second is missed after this, and looked for so often.
 const MISSED_AFTER: Duration = Duration::from_secs(1);
@@ -112,7 +112,11 @@ impl Session {
         if is_long(self.hearing.any_at) {
             return Some(SolicitReason::SenderLost);
         }
-        let is_waiting = self.is_asking() && !self.blocks.are_all_done() && is_flowing(self.stage);
+        // A straggler whose turn has not come misses nothing yet.
+        let is_waiting = self.is_asking()
+            && !self.blocks.are_all_done()
+            && is_flowing(self.stage)
+            && self.role != Role::Waiting;
         let has_none = !self.hearing.has_data && self.hearing.flowing_since.is_some_and(is_long);
         let is_deaf = has_none || is_long(self.hearing.group_at);
         (is_waiting && is_deaf).then_some(SolicitReason::NoData)
@@ -121,5 +125,8 @@ impl Session {
 
 /// Whether symbols of the payload or the preamble are under way, and sweeps.
 const fn is_flowing(stage: SenderStage) -> bool {
-    matches!(stage, SenderStage::Preamble | SenderStage::Pass | SenderStage::Flush)
+    matches!(
+        stage,
+        SenderStage::Preamble | SenderStage::Pass | SenderStage::Flush | SenderStage::CatchUp
+    )
 }

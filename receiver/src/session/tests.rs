@@ -383,3 +383,26 @@ fn a_straggler_listens_to_its_group_and_asks_when_its_turn_has_come() {
         assert_eq!(needs(&drain(&mut session, at(millis + 50))), 1, "{via:?}");
     }
 }
+
+// PROTOCOL 7.9: who waits for its turn misses nothing; who has it and gets no symbol says so.
+#[test]
+fn a_straggler_misses_symbols_when_its_turn_has_come_and_not_before() {
+    let mut announce = announce(Activation::Together, Duration::from_micros(50));
+    announce.stage = SenderStage::CatchUp;
+    let mut session = session(Activation::Together);
+    let group: SocketAddr = "239.193.70.71:7071".parse().unwrap();
+    session.handle_catch_up(at(5), &CatchUp { nonce: NONCE, group });
+    let listen = |session: &mut Session, tenths: std::ops::Range<u64>| {
+        let mut outputs = Vec::new();
+        for tenth in tenths {
+            session.handle_announce(at(tenth * 100), &announce);
+            session.handle_poll(at(tenth * 100), Via::Data, 0, &poll(1));
+            outputs.extend(drain(session, at(tenth * 100 + 50)));
+        }
+        missed(&outputs).0
+    };
+    assert_eq!(listen(&mut session, 1..25), []);
+    session.handle_poll(at(2500), Via::CatchUp, 0, &poll(1));
+    assert_eq!(listen(&mut session, 26..38), [SolicitReason::NoData]);
+    assert_eq!(session.fault().0, Fault::NoData);
+}

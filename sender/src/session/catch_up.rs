@@ -369,13 +369,9 @@ impl Session {
         let total = u64::from(self.geometry.block_count().max(1));
         let percent = u64::from(host.blocks_done) * 100 / total;
         let cause = host.straggling().map_or(Cause::Slow, |it| it.cause);
-        let over = format!("had {percent} % when the time of stragglers was over");
-        let (fault, line) = match host.fault {
-            // It knows better why nothing came.
-            Fault::NoData => (Fault::NoData, format!("{}; {over}", host.detail())),
-            _ => (Fault::TooSlow, format!("{cause}; {over}")),
-        };
-        self.roster.give_up(now, slot, fault, &line);
+        let line = format!("{cause}; had {percent} % when the time of stragglers was over");
+        // Where the host has told of a fault of its own, that stays: it knows better.
+        self.roster.give_up(now, slot, Fault::TooSlow, &line);
     }
 
     /// Stragglers that take symbols.

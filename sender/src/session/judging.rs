@@ -46,7 +46,7 @@ impl Session {
         if pending > 0 && is_wanted && self.advance(Step::Watched) {
             self.judging_until = now + self.config.verdict_wait;
             let who = counted(pending, "host");
-            let line = format!("switched; {who} watch the release before they keep it");
+            let line = format!("switched; {who} yet to say how the release does");
             self.outputs.push_back(Output::Notice(line));
             self.timers.arm_earlier(TimerName::Sweep, now);
         } else {

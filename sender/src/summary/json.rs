@@ -1,7 +1,5 @@
 //! The summary that a script reads: one object, base units, every host.
 
-use std::borrow::Cow;
-
 use common::hook::Ran;
 use common::wire::{Trial, escaped};
 use serde::Serialize;
@@ -44,7 +42,7 @@ struct Host<'a> {
     address: Option<String>,
     state: &'static str,
     fault: &'static str,
-    reason: Cow<'a, str>,
+    reason: &'a str,
     seconds: Option<f64>,
     received: u32,
     lost: u32,

@@ -6,11 +6,10 @@
 mod json;
 mod table;
 
-use std::borrow::Cow;
 use std::time::{Duration, UNIX_EPOCH};
 
 use common::count::counted;
-use common::wire::{Activation, Fault, escaped};
+use common::wire::{Activation, escaped};
 
 use crate::complaint::Complaint;
 use crate::exit::Exit;
@@ -193,23 +192,12 @@ const fn is_exception(host: &HostReport) -> bool {
 }
 
 /// Why a host is what it is, also where the session had no words for it.
-fn reason(host: &HostReport) -> Cow<'_, str> {
+fn reason(host: &HostReport) -> &str {
     match (host.reason.as_str(), host.state) {
-        ("", HostState::Receiving) => "not finished when the session ended".into(),
-        ("", HostState::Failed) => host.fault.text().into(),
-        (reason, HostState::Failed) if is_all_but_deaf(host) => {
-            format!("{reason}: MTU or IGMP, where so little comes through").into()
-        }
-        (reason, _) => reason.into(),
+        ("", HostState::Receiving) => "not finished when the session ended",
+        ("", HostState::Failed) => host.fault.text(),
+        (reason, _) => reason,
     }
-}
-
-/// Whether a host lost more than came to it: what came are the small datagrams, or those to its own
-/// address.
-fn is_all_but_deaf(host: &HostReport) -> bool {
-    matches!(host.fault, Fault::TooSlow | Fault::NoData)
-        && !host.reason.contains("MTU")
-        && host.lost > host.received
 }
 
 /// A second of 1970's count as RFC 3339 writes it; what a peer claims may be any number.

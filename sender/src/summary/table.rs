@@ -92,7 +92,7 @@ fn host_row(host: &HostReport) -> [String; 6] {
         or_dash(was_there, format!("{:.2}", host.seconds)),
         or_dash(sent > 0, format!("{:.2} %", f64::from(host.lost) * 100.0 / sent.max(1) as f64)),
         or_dash(was_there, host.kernel_drops.to_string()),
-        match (&*reason(host), host.straggler.as_str()) {
+        match (reason(host), host.straggler.as_str()) {
             ("", "") => failed_hook(host).unwrap_or_default(),
             ("", cause) => format!("straggler: {cause}"),
             (reason, _) => reason.to_owned(),

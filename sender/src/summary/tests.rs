@@ -318,15 +318,3 @@ fn a_busy_object_says_who() {
     assert_eq!(value["busy"]["host"], "b\n1");
     assert_eq!(value["busy"]["started"], "1970-01-01T00:00:00Z");
 }
-
-#[test]
-fn a_straggler_to_which_nearly_nothing_came_is_told_where_to_look() {
-    let reason = "lost 99.7 %; had 0 % when the time of stragglers was over".to_owned();
-    let base = HostReport { fault: Fault::TooSlow, reason, ..host("web-7", HostState::Failed) };
-    for (received, lost, is_told) in [(10, 3000, true), (1000, 500, false)] {
-        let deaf = HostReport { received, lost, ..base.clone() };
-        let report = report(Outcome::NotReached, vec![deaf]);
-        let json = to_json(&report, &options(Expect::Count(1)));
-        assert_eq!(json.contains("MTU or IGMP"), is_told, "{json}");
-    }
-}
