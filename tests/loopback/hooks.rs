@@ -351,8 +351,8 @@ fn the_helper_refuses_a_probe_that_needs_a_network() {
 
 #[test]
 fn a_switch_by_hand_runs_the_hooks_at_once_and_none_stands_in_the_way_of_going_back() {
-    // Method: two releases are sent; then every hook before a switch refuses, and the host goes back
-    // and wants forward again; beside the daemon, which does it, and without one.
+    // Method: two releases are sent; then every hook before a switch refuses, and the host goes
+    // back and wants forward again; beside the daemon, which does it, and without one.
     for is_running in [true, false] {
         let mut site = Site::new();
         let gate = script(&site, "gate", "test ! -e $0.closed");

@@ -126,8 +126,8 @@ impl Activator {
         })
     }
 
-    /// As [`Activator::activate`], as the host's own administrator wants it ([`Store::choose`]): the
-    /// hooks that follow run at once, and nobody asks for health.
+    /// As [`Activator::activate`], as the host's own administrator wants it ([`Store::choose`]):
+    /// the hooks that follow run at once, and nobody asks for health.
     ///
     /// # Errors
     /// As [`Activator::activate`] and [`Store::choose`].
