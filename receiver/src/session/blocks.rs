@@ -1,12 +1,14 @@
 //! What a host knows of each block: which symbols it has, what was sent and what is announced.
 //!
-//! No payload here: the driver keeps the bytes of every block that is open. Invariant: open and
-//! handed-on blocks together never exceed the slots of the memory budget (PROTOCOL 6.2).
+//! No payload here: the driver keeps the bytes of every block that is open. Invariants: open and
+//! handed-on blocks together never exceed the slots of the memory budget (PROTOCOL 6.2); those of
+//! the payload never take the last slot that the preamble needs. Payload is consumed once the
+//! preamble is known, so that a payload that filled the memory would wait for itself for ever.
 
 use std::collections::BTreeSet;
 
 use common::drops::DropReason;
-use common::geometry::Geometry;
+use common::geometry::{Geometry, Space};
 use common::id::{BlockIndex, SymbolId};
 use common::wire::SymbolHeader;
 
@@ -87,6 +89,8 @@ pub struct Blocks {
     slots: usize,
     handed_on: usize,
     done: u32,
+    /// Those of the preamble among them.
+    preamble_done: u32,
     evicted: u32,
     wasted: u32,
 }
@@ -103,6 +107,7 @@ impl Blocks {
             slots,
             handed_on: 0,
             done: 0,
+            preamble_done: 0,
             evicted: 0,
             wasted: 0,
         }
@@ -114,9 +119,10 @@ impl Blocks {
         self.slots = slots.max(1);
         let mut dropped = Vec::new();
         while self.open.len() + self.handed_on > self.slots {
-            let Some(oldest) = self.open.first().copied() else { break };
-            self.evict(BlockIndex(oldest));
-            dropped.push(BlockIndex(oldest));
+            let of_payload = self.oldest_open(Space::Payload);
+            let Some(oldest) = of_payload.or(self.oldest_open(Space::Preamble)) else { break };
+            self.evict(oldest);
+            dropped.push(oldest);
         }
         dropped
     }
@@ -244,18 +250,43 @@ impl Blocks {
         }
     }
 
-    /// A free slot for `block`, if need be by dropping the oldest unfinished block of an earlier
-    /// window.
+    /// A free slot for `block`, if need be by dropping the oldest unfinished block of the payload
+    /// of an earlier window; for one of the preamble by dropping any of the payload.
     fn make_room(&mut self, block: BlockIndex) -> Result<Option<BlockIndex>, DropReason> {
-        if self.room() > 0 {
+        let space = self.geometry.space_of(block);
+        let kept_free = if space == Space::Payload { self.slots_for_preamble() } else { 0 };
+        if self.room() > kept_free {
             return Ok(None);
         }
-        let oldest = *self.open.first().ok_or(DropReason::NoMemory)?;
-        if self.geometry.window_of(BlockIndex(oldest)) >= self.geometry.window_of(block) {
-            return Err(DropReason::NoMemory);
+        let is_earlier = |oldest: &BlockIndex| {
+            self.geometry.window_of(*oldest) < self.geometry.window_of(block)
+        };
+        let of_payload = self.oldest_open(Space::Payload);
+        let evicted = match space {
+            Space::Payload => of_payload.filter(is_earlier),
+            Space::Preamble => {
+                of_payload.or(self.oldest_open(Space::Preamble).filter(is_earlier))
+            }
+        };
+        let evicted = evicted.ok_or(DropReason::NoMemory)?;
+        self.evict(evicted);
+        Ok(Some(evicted))
+    }
+
+    fn oldest_open(&self, space: Space) -> Option<BlockIndex> {
+        self.open.range(self.geometry.space_blocks(space)).next().copied().map(BlockIndex)
+    }
+
+    /// Slots that the preamble still needs and has not taken, half of all at most.
+    fn slots_for_preamble(&self) -> usize {
+        let blocks = self.geometry.space_blocks(Space::Preamble);
+        if self.preamble_done == blocks.len() as u32 {
+            return 0;
         }
-        self.evict(BlockIndex(oldest));
-        Ok(Some(BlockIndex(oldest)))
+        let range = blocks.start as usize..blocks.end as usize;
+        let is_missing = |block: &&Block| block.standing == Standing::Missing;
+        let missing = self.blocks[range].iter().filter(is_missing).take(self.slots / 2);
+        missing.count()
     }
 
     fn evict(&mut self, block: BlockIndex) {
@@ -337,16 +368,23 @@ impl Blocks {
         if matches!(standing, Standing::Missing | Standing::Open) {
             self.forget(block);
             self.blocks[block.0 as usize].standing = Standing::Done;
-            self.done += 1;
+            self.count_done(block, 1);
         }
     }
 
     fn leave_pipeline(&mut self, block: BlockIndex, next: Standing) {
         let standing = self.blocks[block.0 as usize].standing;
         self.handed_on -= usize::from(standing == Standing::HandedOn);
-        self.done -= u32::from(standing == Standing::Done);
-        self.done += u32::from(next == Standing::Done);
+        let is_done = |standing| i32::from(standing == Standing::Done);
+        self.count_done(block, is_done(next) - is_done(standing));
         self.close(block, next);
+    }
+
+    fn count_done(&mut self, block: BlockIndex, change: i32) {
+        self.done = self.done.saturating_add_signed(change);
+        if self.geometry.space_of(block) == Space::Preamble {
+            self.preamble_done = self.preamble_done.saturating_add_signed(change);
+        }
     }
 
     fn forget(&mut self, block: BlockIndex) {
@@ -481,6 +519,45 @@ mod tests {
         assert!(kept(&mut blocks, 3, 0), "block 1 makes room");
         assert!(!kept(&mut blocks, 0, 12), "no block of an earlier window is left to drop");
         assert_eq!((blocks.evicted(), blocks.wasted()), (2, 3), "two held and one refused");
+    }
+
+    // PROTOCOL 6.2: payload waits for the preamble, so the preamble must never wait for payload.
+    #[test]
+    fn payload_that_fills_the_memory_leaves_room_for_the_preamble() {
+        // Block 0 is the preamble, 1 to 6 the payload.
+        let geometry = Geometry::new(64, 10, 4, 2, 640, 64 * 60).unwrap();
+        let mut blocks = Blocks::new(geometry, 3);
+        for block in 1..7 {
+            (0..9).for_each(|transmission| {
+                kept(&mut blocks, block, transmission);
+            });
+        }
+        for block in [5, 6] {
+            assert!(matches!(arrive(&mut blocks, block, 9, 12), Verdict::KeepAndDecode { .. }));
+        }
+        assert!(!kept(&mut blocks, 1, 0), "the last slot is not the payload's");
+        for transmission in 0..9 {
+            assert!(kept(&mut blocks, 0, transmission));
+            assert!(!kept(&mut blocks, 3, transmission), "nor is it while the preamble has it");
+        }
+        assert!(matches!(arrive(&mut blocks, 0, 9, 12), Verdict::KeepAndDecode { .. }));
+        blocks.consumed(BlockIndex(0));
+        assert!(kept(&mut blocks, 3, 0), "now it is");
+        let shrunk = blocks.set_slots(1);
+        assert_eq!(shrunk, [BlockIndex(3)]);
+    }
+
+    #[test]
+    fn a_preamble_pushes_unfinished_payload_out() {
+        let geometry = Geometry::new(64, 10, 4, 2, 6400, 64 * 60).unwrap();
+        let mut blocks = Blocks::new(geometry, 4);
+        assert!(kept(&mut blocks, 10, 0) && kept(&mut blocks, 11, 0));
+        assert!(!kept(&mut blocks, 12, 0) || blocks.evicted() == 1, "half is the preamble's");
+        for block in 0..4 {
+            assert!(kept(&mut blocks, block, 0), "{block}");
+        }
+        assert_eq!(blocks.room(), 0);
+        assert!(!kept(&mut blocks, 13, 0), "payload takes nothing from the preamble");
     }
 
     #[test]

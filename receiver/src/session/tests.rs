@@ -341,8 +341,9 @@ fn a_rate_report_is_about_the_time_since_a_recent_poll() {
 #[test]
 fn a_host_that_falls_behind_says_so_from_half_of_its_memory_on() {
     let mut session = session(Activation::Together);
+    complete_preamble(&mut session);
     let silent = Poll { blocks: Vec::new(), ..poll(1) };
-    let mut seq = 0;
+    let mut seq = 10;
     // A poll, blocks that come, blocks that are written, another poll, and what RATE says then.
     let mut overrun = |millis: u64, came: std::ops::Range<u32>, written: std::ops::Range<u32>| {
         session.handle_poll(at(millis), Via::Data, seq, &silent);
