@@ -2,7 +2,8 @@
 //!
 //! * words: [`id`], [`units`], [`count`], [`limits`], [`time`], [`digest`], [`complaint`],
 //!   [`hook`]: what things are called, how big they may be, and what is said when they are not;
-//! * bytes: [`bundle`] (the file), [`wire`] (the datagrams), [`fec`] (the code);
+//! * bytes: [`keys`] (who may say what), [`bundle`] (the file), [`wire`] (the datagrams), [`fec`]
+//!   (the code);
 //! * mechanisms, told `now` and their random numbers: [`geometry`], [`timers`], [`pacer`],
 //!   [`backoff`], [`grtt`];
 //! * the world, impure and opted out of the purity line by name: [`clock`], [`net`].
@@ -22,6 +23,7 @@ pub mod grtt;
 pub mod guard;
 pub mod hook;
 pub mod id;
+pub mod keys;
 pub mod limits;
 pub mod net;
 pub mod pacer;

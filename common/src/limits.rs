@@ -70,6 +70,10 @@ pub const REJOIN_INTERVAL: Duration = Duration::from_secs(60);
 pub const MANIFEST_BYTES_MAX: u32 = 64 << 10;
 /// Longest signatures: some hundred bytes each, a handful of keys.
 pub const SIGNATURES_BYTES_MAX: u32 = 64 << 10;
+/// Signatures of one manifest: the keys of a rotation, and of a few people.
+pub const SIGNATURES_MAX: usize = 16;
+/// Longest key file: two lines, with a comment that a person wrote.
+pub const KEY_FILE_BYTES_MAX: usize = 4 << 10;
 /// Largest image that a manifest may name.
 pub const IMAGE_BYTES_MAX: u64 = 1 << 43;
 /// Shortest chunk that the cutter makes, except before a gap or the end.

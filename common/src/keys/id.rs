@@ -1,0 +1,75 @@
+//! The number of a key, by which signatures name it.
+//!
+//! Invariant: an id only tells which key to try; nothing is trusted for its id.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// Eight random bytes, shown as minisign shows them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(pub [u8; Self::BYTES]);
+
+impl KeyId {
+    /// Length of an id.
+    pub const BYTES: usize = 8;
+}
+
+impl fmt::Display for KeyId {
+    /// A little-endian number in sixteen upper-case digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{:016X}", u64::from_le_bytes(self.0)))
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyId({self})")
+    }
+}
+
+/// A text that is no id of a key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no id of a key: that is up to 16 hexadecimal digits, as keygen prints them")]
+pub struct KeyIdTextError(pub String);
+
+impl FromStr for KeyId {
+    type Err = KeyIdTextError;
+
+    /// minisign leaves zeros in front out, and a person may write small letters.
+    fn from_str(text: &str) -> Result<Self, KeyIdTextError> {
+        let is_digits =
+            (1..=16).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = u64::from_str_radix(text, 16).ok().filter(|_| is_digits);
+        number.map(|number| Self(number.to_le_bytes())).ok_or_else(|| KeyIdTextError(text.into()))
+    }
+}
+
+impl serde::Serialize for KeyId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for KeyId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_the_number_that_minisign_shows() {
+        let id = KeyId([0xef, 0xcd, 0xab, 0x89, 0x67, 0x45, 0x23, 0x01]);
+        assert_eq!(id.to_string(), "0123456789ABCDEF");
+        for text in ["0123456789ABCDEF", "123456789ABCDEF", "0123456789abcdef"] {
+            assert_eq!(text.parse(), Ok(id));
+        }
+        for text in ["", "+1", "0123456789ABCDEF0", "xyz", "12 3"] {
+            assert!(text.parse::<KeyId>().is_err(), "{text:?}");
+        }
+    }
+}
