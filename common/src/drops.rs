@@ -39,8 +39,10 @@ macro_rules! drop_reasons {
 }
 
 drop_reasons! {
-    /// The checksum or the tag is wrong.
+    /// The checksum is wrong.
     BadChecksum "bad-checksum",
+    /// The tag is wrong: whoever made it has not the key.
+    BadTag "bad-tag",
     /// Belongs to a session that we take no part in.
     UnknownSession "unknown-session",
     /// From a host that is not in the roster.
@@ -59,8 +61,16 @@ drop_reasons! {
     Reserved "reserved",
     /// Superseded by a newer one: an old issue, nonce or instance.
     Stale "stale",
-    /// Not sealed where a seal is asked for.
+    /// Not sealed where a seal is asked for, or the other way round.
     Insecure "insecure",
+    /// Closed or signed with a key that is not known here.
+    UnknownKey "unknown-key",
+    /// A signature that is missing or wrong, or for a time that is over.
+    BadSignature "bad-signature",
+    /// Seen before, and sent again by somebody.
+    Replayed "replayed",
+    /// Of a session whose sender has not answered this host yet, and may be a recording.
+    Unproven "unproven",
     /// More sessions or hosts than we count.
     TooMany "too-many",
 }
@@ -80,7 +90,13 @@ impl From<WireError> for DropReason {
     fn from(error: WireError) -> Self {
         match error {
             WireError::Checksum => Self::BadChecksum,
+            WireError::Tag => Self::BadTag,
             WireError::Reserved => Self::Reserved,
+            WireError::Sealed | WireError::Unsealed => Self::Insecure,
+            WireError::UnknownKey => Self::UnknownKey,
+            WireError::Signature | WireError::Expired => Self::BadSignature,
+            WireError::Replayed => Self::Replayed,
+            WireError::TooManySigned => Self::TooMany,
             other => Self::Malformed(other),
         }
     }

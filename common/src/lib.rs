@@ -5,7 +5,7 @@
 //! * bytes: [`keys`] (who may say what), [`bundle`] (the file), [`wire`] (the datagrams), [`fec`]
 //!   (the code);
 //! * mechanisms, told `now` and their random numbers: [`geometry`], [`timers`], [`pacer`],
-//!   [`backoff`], [`grtt`];
+//!   [`backoff`], [`grtt`], [`seal`];
 //! * the world, impure and opted out of the purity line by name: [`clock`], [`net`].
 //!
 //! Everything above the last line is pure: no clock, socket, thread, file or unseeded randomness.
@@ -27,6 +27,7 @@ pub mod keys;
 pub mod limits;
 pub mod net;
 pub mod pacer;
+pub mod seal;
 pub mod time;
 pub mod timers;
 pub mod units;

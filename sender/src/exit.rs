@@ -87,7 +87,8 @@ impl SendError {
             Self::Interface(InterfaceError::System(_)) | Self::Resources(_) => Exit::Resources,
             Self::Interface(_) | Self::Address { .. } => Exit::Network,
             Self::Network(error) => Exit::of_socket(error),
-            Self::Geometry(_) | Self::Insecure => Exit::Usage,
+            Self::Geometry(_) => Exit::Usage,
+            Self::Spent(_) => Exit::Network,
             Self::Expired(_) => Exit::Refused,
         }
     }

@@ -15,8 +15,8 @@ use common::id::{BootNonce, ImageKind, ReleaseId, SessionId, Slot};
 use common::time::Timestamp;
 use common::units::Bitrate;
 use common::wire::{
-    Activation, Announce, Fault, HostPhase, Join, KindSet, Message, Seal, SenderFacts, SenderStage,
-    SessionTimers, Status,
+    Activation, Announce, CHECKSUM_BYTES, Fault, HostPhase, Join, KindSet, Message, SenderFacts,
+    SenderStage, SessionTimers, Status,
 };
 use sender::session::{Config, Expect, LISTEN, Output, Quorum, RateRequest, Session};
 
@@ -92,7 +92,7 @@ fn config() -> Config {
         timeout: None,
         verdict_wait: Duration::ZERO,
         rate: RateRequest::Fixed(Bitrate::from_megabits(1000)),
-        seal: Seal::Plain,
+        trailer_bytes: CHECKSUM_BYTES,
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use common::time::Timestamp;
-use common::wire::{Announce, Message, Seal, SenderStage};
+use common::wire::{Announce, CHECKSUM_BYTES, Message, SenderStage};
 use sender::session::{
     Config, Destination, Expect, LISTEN, Outcome, Output, Phase, Quorum, RateRequest, Session,
 };
@@ -33,7 +33,7 @@ fn sender(now: Timestamp, started: u64) -> Session {
         timeout: None,
         verdict_wait: Duration::ZERO,
         rate: RateRequest::Auto { link: None },
-        seal: Seal::Plain,
+        trailer_bytes: CHECKSUM_BYTES,
     };
     Session::new(now, config)
 }

@@ -7,13 +7,17 @@
 //! * [`product`], [`outcome`]: the command lines of DESIGN's chapter 8 and what they answer;
 //! * [`fixture`], [`tree`]: directories to pack, and the comparison of two of them;
 //! * [`lossy`]: a network that loses datagrams, for real sockets without root;
-//! * [`watch`], [`hostile`]: a reader of `current` in a tight loop, a peer that sends rubbish.
+//! * [`keyring`]: the keys of a site;
+//! * [`watch`], [`hostile`], [`attack`]: a reader of `current` in a tight loop, a peer that sends
+//!   rubbish, and people who know what they do.
 //!
 //! Nothing here is linked into the product. A harness function panics with a sentence when the
 //! *machine* lets it down, and returns a value when the *product* does.
 
+pub mod attack;
 pub mod fixture;
 pub mod hostile;
+pub mod keyring;
 pub mod lab;
 pub mod loopback;
 pub mod lossy;

@@ -91,7 +91,7 @@ impl Host {
             policies: BTreeMap::new(),
             host: name.parse().expect("a name"),
             once: false,
-            insecure: true,
+            keys: None,
             source: None,
             manners: Manners::default(),
         };
@@ -149,7 +149,7 @@ pub fn options(bundle: &Path, group: SocketAddr, hosts: usize) -> SendOptions {
         symbol_bytes: None,
         dscp: 0,
         feedback_port: 0,
-        insecure: true,
+        keys: None,
     }
 }
 

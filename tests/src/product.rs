@@ -9,6 +9,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use crate::keyring::SiteKeys;
 use crate::lab::{Family, INTERFACE, Lab, Node};
 use crate::outcome::Outcome;
 use crate::process::{Ending, Running, command};
@@ -66,6 +67,7 @@ pub struct Send {
     expect: Option<String>,
     interface: String,
     group: Option<String>,
+    keys: Option<PathBuf>,
     extra: Vec<String>,
 }
 
@@ -205,8 +207,15 @@ impl Send {
             expect: None,
             interface: INTERFACE.to_owned(),
             group: None,
+            keys: None,
             extra: Vec::new(),
         }
+    }
+
+    /// With the keys of a site, instead of `--insecure`.
+    pub fn keyed(mut self, keys: &SiteKeys) -> Self {
+        self.keys = Some(keys.sender());
+        self
     }
 
     /// Expects `hosts` hosts.
@@ -280,7 +289,11 @@ impl Send {
 
     fn arguments(&self, command: &mut Command, family: Family) {
         command.arg("send").arg(&self.bundle);
-        command.args(["--insecure", "--json", "--progress", "plain"]);
+        match &self.keys {
+            Some(directory) => command.arg("--keys").arg(directory),
+            None => command.arg("--insecure"),
+        };
+        command.args(["--json", "--progress", "plain"]);
         command.args(["--interface", &self.interface]);
         if let Some(expect) = &self.expect {
             command.args(["--expect", expect]);

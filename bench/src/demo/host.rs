@@ -124,7 +124,7 @@ fn be(args: &HostArgs) -> anyhow::Result<()> {
         policies: BTreeMap::new(),
         host: args.host.clone(),
         once: false,
-        insecure: true,
+        keys: None,
         source: None,
         manners: Manners::default(),
     };

@@ -232,7 +232,7 @@ impl Demo {
             symbol_bytes: None,
             dscp: 0,
             feedback_port: 0,
-            insecure: true,
+            keys: None,
         };
         let probability = f64::from(LOSS_PER_MILLE) / 1000.0;
         let network = LossyNetwork::new(SystemNetwork, probability, SEED);

@@ -224,7 +224,7 @@ fn cost(operations: u64, memory_bytes: u64) -> Option<scrypt::Params> {
     let is_short = operations < memory_bytes / 32;
     let n_max = if is_short { operations / (R * 4) } else { memory_bytes / (R * 128) };
     let log_n = (1..63).find(|log_n| 1_u64 << log_n > n_max / 2)?;
-    let p = if is_short { 1 } else { (operations / 4 >> log_n) / R };
+    let p = if is_short { 1 } else { ((operations / 4) >> log_n) / R };
     scrypt::Params::new(log_n, R as u32, u32::try_from(p).ok()?).ok()
 }
 

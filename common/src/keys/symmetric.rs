@@ -110,7 +110,8 @@ impl SymmetricKey {
         hasher.update(&*self.bytes).update(host.as_str().as_bytes());
         let mut derived = hasher.finalize();
         let bytes = Zeroizing::new(*derived.as_bytes());
-        (hasher.zeroize(), derived.zeroize());
+        hasher.zeroize();
+        derived.zeroize();
         Self { role: Role::Host, id: self.id, bytes }
     }
 

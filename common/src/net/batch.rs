@@ -76,6 +76,19 @@ impl RecvBatch {
         })
     }
 
+    /// The same, and their bytes may be changed: sealed ones are opened in their place.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (SocketAddr, &mut [u8])> {
+        let (mut rest, mut at) = (&mut *self.storage, 0);
+        let senders = &self.senders;
+        self.spans.iter().map(move |span| {
+            // In order of arrival spans lie one behind the other.
+            let (_, here) = std::mem::take(&mut rest).split_at_mut(span.start as usize - at);
+            let (datagram, behind) = here.split_at_mut(span.bytes as usize);
+            (rest, at) = (behind, (span.start + span.bytes) as usize);
+            (senders[span.sender as usize], datagram)
+        })
+    }
+
     /// Keeps the datagrams for which `keep` says so, in order. It may also change their bytes:
     /// this is the place for a test's loss and corruption.
     pub fn retain(&mut self, mut keep: impl FnMut(SocketAddr, &mut [u8]) -> bool) {
@@ -188,6 +201,17 @@ mod tests {
         assert!(batch.split(2, &train(3, 0)));
         let lengths: Vec<_> = batch.iter().map(|(_, datagram)| datagram.len()).collect();
         assert_eq!(lengths, [4, 4, 2, 4, 4, 3]);
+    }
+
+    #[test]
+    fn datagrams_can_be_changed_in_their_place() {
+        let mut batch = RecvBatch::new();
+        assert!(batch.split(0, &train(10, 4)) && batch.split(2, &train(3, 0)));
+        for (index, (_, datagram)) in batch.iter_mut().enumerate() {
+            datagram.fill(index as u8 + 1);
+        }
+        let bytes: Vec<_> = batch.iter().map(|(_, datagram)| datagram.to_vec()).collect();
+        assert_eq!(bytes, [vec![1; 4], vec![2; 4], vec![3; 2], vec![4; 3]]);
     }
 
     #[test]

@@ -24,7 +24,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::cursor::{Field, NAME_BYTES_MAX, Reader, Writer, wire_numbers};
-use super::{COMMON_HEADER_BYTES, CommonHeader, Kind, WireError, assert_control_fits, tlv};
+use super::{
+    COMMON_HEADER_BYTES, CommonHeader, EXPIRY_BYTES, Kind, SIGNATURE_BYTES, WireError,
+    assert_control_fits, tlv,
+};
 use crate::digest::Digest;
 use crate::geometry::{Geometry, PreambleLengths};
 use crate::id::{AppName, ImageKind, Label, ReleaseId, SessionId};
@@ -172,7 +175,9 @@ const _: () = assert_control_fits(
     FIXED_BYTES
         + 2 * (1 + NAME_BYTES_MAX)
         + (1 + SENDER_HOST_BYTES_MAX as usize)
-        + (1 + SENDER_USER_BYTES_MAX as usize),
+        + (1 + SENDER_USER_BYTES_MAX as usize)
+        + EXPIRY_BYTES
+        + SIGNATURE_BYTES,
 );
 
 impl Announce {

@@ -51,4 +51,20 @@ wire_errors! {
     Feedback => "feedback address is not a unicast address",
     /// An extension that must be understood and is not.
     UnknownCritical => "unknown critical extension",
+    /// The tag is wrong: no key closes the datagram, or the wrong one.
+    Tag => "tag does not match",
+    /// Sealed, and there are no keys here.
+    Sealed => "sealed, and there are no keys here",
+    /// In the clear where a seal is asked for.
+    Unsealed => "not sealed, and keys are asked for",
+    /// Closed or signed with a key that is not held or not trusted here.
+    UnknownKey => "key is not known here",
+    /// Not signed by whom it says, or not at all.
+    Signature => "signature is missing or wrong",
+    /// Signed, for a time that is over.
+    Expired => "signed for a time that is over; is the clock right?",
+    /// Seen before.
+    Replayed => "has been received before",
+    /// More signatures in a second than are looked at.
+    TooManySigned => "more signed messages than are looked at",
 }

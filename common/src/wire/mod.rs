@@ -5,7 +5,7 @@
 //!  +----------+---------+------------+-------------+---------+---------------+-----------+
 //!  | magic u16| kind u8 | version u8 | session u32 | seq u32 | key_epoch u16 | flags u16 |
 //!  +----------+---------+------------+-------------+---------+---------------+-----------+
-//!  | body of the kind, for control messages ending in extensions    | trailer (seal)     |
+//!  | body of the kind, for control messages ending in extensions    | trailer            |
 //!  +----------------------------------------------------------------+--------------------+
 //! ```
 //!
@@ -18,6 +18,7 @@ mod activated;
 mod advertise;
 mod announce;
 mod catch_up;
+mod checksum;
 mod cursor;
 #[cfg(test)]
 mod document;
@@ -29,14 +30,13 @@ mod need;
 mod order;
 mod poll;
 mod rate;
-mod seal;
 mod solicit;
 mod status;
 mod symbol;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod text;
 mod tlv;
 mod trial;
@@ -48,6 +48,7 @@ pub use announce::{
     SenderFacts, SenderStage, SessionTimers,
 };
 pub use catch_up::CatchUp;
+pub use checksum::{CHECKSUM_BYTES, close_plain, open_plain};
 pub use error::WireError;
 pub use fault::Fault;
 pub use have::{HAVE_PARTS_MAX, HAVE_RANGES_MAX, Have};
@@ -56,7 +57,6 @@ pub use need::{NEED_BLOCKS_MAX, Need};
 pub use order::{Order, REASON_BYTES_MAX};
 pub use poll::{BlockCount, POLL_BLOCKS_MAX, POLL_LIST_BYTES_MAX, POLL_RANGES_MAX, Poll, Sweep};
 pub use rate::{Rate, SHARE_PPM_MAX};
-pub use seal::Seal;
 pub use solicit::{Solicit, SolicitReason};
 pub use status::{DETAIL_BYTES_MAX, HostPhase, Status};
 pub use symbol::SymbolHeader;
@@ -77,6 +77,11 @@ pub const COMMON_HEADER_BYTES: usize = 16;
 /// Largest control datagram: IPv6's smallest MTU (1280) − 40 (IPv6) − 8 (UDP), so that none is ever
 /// fragmented, whatever the symbols' size (PROTOCOL 2.7).
 pub const CONTROL_BYTES_MAX: usize = 1232;
+
+/// The operator's signature at the end of a message: type, length, key id, Ed25519 (PROTOCOL 10.4).
+pub const SIGNATURE_BYTES: usize = 3 + 8 + 64;
+/// When a signed message expires, before its signature: type, length, unix seconds.
+pub const EXPIRY_BYTES: usize = 3 + 8;
 
 /// Compile-time check that a body of `body_bytes` fits into a control datagram.
 const fn assert_control_fits(body_bytes: usize) {
@@ -312,26 +317,19 @@ impl Message {
         }
     }
 
-    /// Opens a datagram as it came and parses it.
+    /// Opens a datagram of plain mode as it came and parses it.
     ///
     /// # Errors
-    /// When the seal or the message is not right.
-    pub fn open(seal: &Seal, datagram: &[u8]) -> Result<(CommonHeader, Self), WireError> {
-        Self::parse(seal.open(datagram)?)
+    /// When the checksum or the message is not right.
+    pub fn open_plain(datagram: &[u8]) -> Result<(CommonHeader, Self), WireError> {
+        Self::parse(open_plain(datagram)?)
     }
 
-    /// Appends the whole datagram, closed, to `out`.
-    pub fn close(
-        &self,
-        seal: &Seal,
-        session: SessionId,
-        seq: u32,
-        key_epoch: u16,
-        out: &mut Vec<u8>,
-    ) {
+    /// Appends the whole datagram of plain mode, closed, to `out`.
+    pub fn close_plain(&self, session: SessionId, seq: u32, out: &mut Vec<u8>) {
         let start = out.len();
-        self.emit(session, seq, key_epoch, out);
-        out.resize(out.len() + seal.trailer_bytes(), 0);
-        seal.close(&mut out[start..]);
+        self.emit(session, seq, 0, out);
+        out.resize(out.len() + CHECKSUM_BYTES, 0);
+        close_plain(&mut out[start..]);
     }
 }

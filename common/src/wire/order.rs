@@ -10,13 +10,14 @@
 //! Repeated until acknowledged; the issue makes repetitions one order (PROTOCOL 4.13).
 
 use super::cursor::{Reader, Writer};
-use super::{WireError, assert_control_fits, tlv};
+use super::{EXPIRY_BYTES, SIGNATURE_BYTES, WireError, assert_control_fits, tlv};
 use crate::id::ReleaseId;
 
 /// Longest reason of an order.
 pub const REASON_BYTES_MAX: u8 = 120;
 
-const _: () = assert_control_fits(44 + 1 + REASON_BYTES_MAX as usize);
+const _: () =
+    assert_control_fits(44 + 1 + REASON_BYTES_MAX as usize + EXPIRY_BYTES + SIGNATURE_BYTES);
 
 /// An order about a release; the kind of the message says which.
 #[derive(Debug, Clone, PartialEq, Eq)]

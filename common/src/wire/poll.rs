@@ -17,12 +17,12 @@
 use std::time::Duration;
 
 use super::cursor::{Field, Reader, Writer};
-use super::{WireError, assert_control_fits, tlv};
+use super::{SIGNATURE_BYTES, WireError, assert_control_fits, tlv};
 use crate::id::{BlockIndex, Slot};
 use crate::limits;
 
 /// Blocks in one poll: the last three windows, and as many older raised ones.
-pub const POLL_BLOCKS_MAX: usize = 96;
+pub const POLL_BLOCKS_MAX: usize = 90;
 /// Slot ranges in one poll.
 pub const POLL_RANGES_MAX: usize = 64;
 /// Bytes of both lists together, so that a poll fits into [`super::CONTROL_BYTES_MAX`].
@@ -74,7 +74,8 @@ const FIXED_BYTES: usize = 27;
 const SWEEP_FIXED_BYTES: usize = 10;
 const RANGE_BYTES: usize = 8;
 
-const _: () = assert_control_fits(FIXED_BYTES + SWEEP_FIXED_BYTES + POLL_LIST_BYTES_MAX);
+const _: () =
+    assert_control_fits(FIXED_BYTES + SWEEP_FIXED_BYTES + POLL_LIST_BYTES_MAX + SIGNATURE_BYTES);
 
 impl Poll {
     /// Ranges that fit into a poll beside `blocks` blocks.
@@ -225,22 +226,22 @@ mod tests {
         };
         assert_round_trip(&least);
         assert_round_trip(&poll(POLL_BLOCKS_MAX, Some(0)));
-        assert_round_trip(&poll(53, Some(POLL_RANGES_MAX)));
+        assert_round_trip(&poll(47, Some(POLL_RANGES_MAX)));
         let full = poll(POLL_BLOCKS_MAX, None);
-        assert_eq!(refusal(&full, 41, &[0, 97]), Some(WireError::TooMany));
+        assert_eq!(refusal(&full, 41, &[0, 91]), Some(WireError::TooMany));
         assert_eq!(refusal(&full, 40, &[2]), Some(WireError::Value));
     }
 
     #[test]
     fn blocks_and_ranges_share_the_room_of_one_datagram() {
         assert_eq!(Poll::ranges_max(0), 64);
-        assert_eq!(Poll::ranges_max(53), 64);
-        assert_eq!(Poll::ranges_max(54), 63);
-        assert_eq!(Poll::ranges_max(95), 1);
-        assert_eq!(Poll::ranges_max(96), 0);
-        let full = poll(95, Some(1));
+        assert_eq!(Poll::ranges_max(47), 64);
+        assert_eq!(Poll::ranges_max(48), 63);
+        assert_eq!(Poll::ranges_max(89), 1);
+        assert_eq!(Poll::ranges_max(90), 0);
+        let full = poll(89, Some(1));
         assert_round_trip(&full);
-        assert_eq!(refusal(&full, 43 + 95 * 12 + 8, &[0, 2]), Some(WireError::TooMany));
+        assert_eq!(refusal(&full, 43 + 89 * 12 + 8, &[0, 2]), Some(WireError::TooMany));
     }
 
     // PROTOCOL 4.4
@@ -267,7 +268,7 @@ mod tests {
         fn generated_values_come_back(
             (id, sent_at_us, group_size) in any::<(u32, u64, u32)>(),
             (grtt, backoff) in (any_micros(), any_micros()),
-            counts in proptest::collection::vec(any::<(u32, u32, u32)>(), 0..=96),
+            counts in proptest::collection::vec(any::<(u32, u32, u32)>(), 0..=POLL_BLOCKS_MAX),
             mut sweep in proptest::option::of(any_sweep()),
         ) {
             if let Some(sweep) = &mut sweep {

@@ -61,7 +61,7 @@ const SLOT: Slot = Slot(17);
 const NONCE: BootNonce = BootNonce(0x1122_3344_5566_7788);
 
 /// One message of every kind.
-pub(super) fn messages() -> Vec<Message> {
+pub(crate) fn messages() -> Vec<Message> {
     [from_sender(), from_host()].concat()
 }
 
@@ -206,11 +206,11 @@ fn every_prefix_of_every_message_is_refused() {
 fn a_closed_datagram_opens_and_a_damaged_one_does_not() {
     for message in messages() {
         let mut out = vec![0xa5; 5];
-        message.close(&Seal::Plain, SessionId(3), 4, 0, &mut out);
-        let (header, parsed) = Message::open(&Seal::Plain, &out[5..]).unwrap();
+        message.close_plain(SessionId(3), 4, &mut out);
+        let (header, parsed) = Message::open_plain(&out[5..]).unwrap();
         assert_eq!((header.seq, parsed), (4, message));
         out[20] ^= 0x10;
-        assert_eq!(Message::open(&Seal::Plain, &out[5..]), Err(WireError::Checksum));
+        assert_eq!(Message::open_plain(&out[5..]), Err(WireError::Checksum));
     }
 }
 
@@ -254,7 +254,7 @@ fn enter(datagram: &[u8]) {
     let _ = (peek_kind(datagram), peek_session(datagram));
     let _ = Announce::parse_versions(datagram);
     let _ = SymbolHeader::parse(datagram);
-    let _ = Message::open(&Seal::Plain, datagram);
+    let _ = Message::open_plain(datagram);
     if let Ok((header, message)) = Message::parse(datagram) {
         let mut again = Vec::new();
         message.emit(header.session, header.seq, header.key_epoch, &mut again);

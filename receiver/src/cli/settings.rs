@@ -195,7 +195,7 @@ pub fn resolve(
         store,
         host: host(args.host.as_ref(), config, machine_name)?,
         once: args.once,
-        insecure: true,
+        keys: None,
         source: args.source,
         manners: manners(args, config),
     })
@@ -333,7 +333,7 @@ mod tests {
         assert_eq!(shop.root, Path::new("/var/lib/fanfare/shop/root"));
         let policy = Policy { keep: 5, drain_after: Duration::from_secs(600) };
         assert_eq!((shop.policy, shop.keep_image), (policy, false));
-        assert!(options.insecure && !options.once);
+        assert!(options.keys.is_none() && !options.once);
         assert_eq!(options.manners, Manners::default());
     }
 
@@ -347,7 +347,7 @@ mod tests {
         assert_eq!(options.apps[0].root, Path::new("/srv/shop"));
         assert_eq!(options.apps[0].policy.keep, 7);
         assert_eq!(options.apps[0].policy.drain_after, Duration::from_secs(90));
-        assert!(options.insecure);
+        assert!(options.keys.is_none());
         let manners = |arguments: &[&str]| {
             resolved(arguments, &format!("workers = 3\n{file}")).unwrap().manners
         };

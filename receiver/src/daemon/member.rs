@@ -7,8 +7,9 @@ use std::sync::Arc;
 use common::geometry::Geometry;
 use common::id::{AppName, BlockIndex, Label, SessionId};
 use common::net::Link;
+use common::seal::MemberSeal;
 use common::time::Timestamp;
-use common::wire::{Announce, HostPhase, Message, Seal, escaped};
+use common::wire::{Announce, CommonHeader, HostPhase, Message, escaped};
 use tracing::{debug, info, warn};
 
 use super::meeting::Current;
@@ -20,6 +21,8 @@ use crate::status::SessionStatus;
 pub struct Joining {
     /// The newest announce.
     pub announce: Box<Announce>,
+    /// Its header, which names the key.
+    pub header: CommonHeader,
     /// When that was heard.
     pub heard_at: Timestamp,
     /// The way to the workers.
@@ -38,6 +41,8 @@ impl Joining {
 pub struct Member {
     /// The state machine.
     pub session: Session,
+    /// What opens and closes the session's datagrams.
+    pub seal: MemberSeal,
     /// The data group's socket.
     pub link: Box<dyn Link>,
     /// The socket of the stragglers' group, once this host is one.
@@ -97,13 +102,12 @@ impl Member {
     pub fn drain(
         &mut self,
         own: &mut dyn Link,
-        seal: &Seal,
         outbound: &mut Vec<u8>,
         spare: &mut Vec<Assembly>,
     ) -> Option<Timestamp> {
         let deadline = loop {
             match self.session.poll_output() {
-                Output::Send(message) => self.send(own, seal, outbound, &message),
+                Output::Send(message) => self.send(own, outbound, &message),
                 Output::Listen(group) => self.listen_to = Some(group),
                 Output::Discard(block) => spare.extend(self.assemblies.remove(&block)),
                 Output::Switch => self.work.activate(),
@@ -121,9 +125,9 @@ impl Member {
         deadline
     }
 
-    fn send(&mut self, own: &mut dyn Link, seal: &Seal, out: &mut Vec<u8>, message: &Message) {
+    fn send(&mut self, own: &mut dyn Link, out: &mut Vec<u8>, message: &Message) {
         out.clear();
-        message.close(seal, self.session.id(), 0, 0, out);
+        self.seal.close(message, out);
         // Feedback that is lost is asked for again; a network that is down is told once.
         if let Err(error) = own.send(self.feedback, out, out.len())
             && !std::mem::replace(&mut self.has_complained, true)

@@ -7,6 +7,7 @@
 mod meeting;
 mod member;
 mod receive;
+mod suspects;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -25,8 +26,8 @@ use common::net::{
     Buffers, Family, Interface, InterfaceError, Link, LinkOptions, Network, RecvBatch, StopFlag,
     Waker, default_interface, find_interface, wait,
 };
+use common::seal::{HostKeys, HostSeal};
 use common::time::Timestamp;
-use common::wire::Seal;
 use tracing::{info, warn};
 
 use crate::activation::{Activator, Policy};
@@ -37,6 +38,7 @@ use crate::session::Verdict;
 use crate::status::{ActivationSource, DaemonFacts, SessionStatus, StatusBoard};
 use crate::store::{AppConfig, Store, StoreError};
 use member::{Joining, Member};
+use suspects::Suspects;
 
 /// Sessions remembered after their end, so that a repeated announce does not begin them again.
 const ENDED_MAX: usize = 64;
@@ -77,8 +79,8 @@ pub struct Options {
     pub host: HostName,
     /// Ends after the first session.
     pub once: bool,
-    /// Believe senders without keys.
-    pub insecure: bool,
+    /// What opens and closes datagrams; none believes senders without keys.
+    pub keys: Option<Arc<HostKeys>>,
     /// Receive from this address only.
     pub source: Option<IpAddr>,
     /// What the data path takes of the machine.
@@ -115,7 +117,7 @@ struct Daemon<'a> {
     options: &'a Options,
     network: &'a dyn Network,
     clock: Clock,
-    seal: Seal,
+    seal: HostSeal,
     interface: Interface,
     machine: u64,
     nonce: BootNonce,
@@ -131,6 +133,7 @@ struct Daemon<'a> {
     batch: RecvBatch,
     verdicts: Vec<Verdict>,
     drops: DropCounters,
+    suspects: Suspects,
     /// As many of them as the board shows.
     shown_drops: u64,
     outbound: Vec<u8>,
@@ -218,7 +221,7 @@ pub fn run_with(
         options,
         network,
         clock,
-        seal: Seal::Plain,
+        seal: options.keys.clone().map_or_else(HostSeal::plain, HostSeal::new),
         interface,
         machine,
         nonce: BootNonce(rand::random()),
@@ -234,6 +237,7 @@ pub fn run_with(
         batch: RecvBatch::new(),
         verdicts: Vec::new(),
         drops: DropCounters::default(),
+        suspects: Suspects::default(),
         shown_drops: 0,
         outbound: Vec::new(),
         waker,
@@ -268,7 +272,7 @@ fn announce_start(options: &Options, interface: &Interface, keeper: &dyn Keeper)
     for line in capabilities.complaints.iter().chain(&keeper.take_complaints()) {
         warn!("{line}");
     }
-    if options.insecure {
+    if options.keys.is_none() {
         warn!("--insecure: any sender on this network is believed");
     }
 }
@@ -388,7 +392,7 @@ impl Daemon<'_> {
         let mut over = Vec::new();
         for (id, member) in &mut self.members {
             member.session.handle_timeout(now);
-            match member.drain(&mut *self.own, &self.seal, &mut self.outbound, &mut self.spare) {
+            match member.drain(&mut *self.own, &mut self.outbound, &mut self.spare) {
                 Some(deadline) => earliest = earliest.min(deadline),
                 None => over.push(*id),
             }
@@ -458,6 +462,7 @@ impl Daemon<'_> {
             self.members.values_mut().for_each(|member| member.read_meters(own_drops));
             self.show_sessions();
             self.board.set_drops(&self.drops);
+            self.suspects.tell(now);
             self.shown_drops = self.drops.total();
             self.keeper.take_complaints().iter().for_each(|line| warn!("{line}"));
         }

@@ -2,20 +2,24 @@
 //! whom they concern.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use common::clock::unix_seconds;
 use common::drops::{DropCounters, DropReason};
 use common::id::{AppName, BlockIndex, SessionId};
 use common::net::{Family, Interface, find_interface};
+use common::seal::Stream;
 use common::time::Timestamp;
 use common::wire::{
-    Activation, Announce, Fault, Kind, Message, Seal, SymbolHeader, escaped, peek_kind,
-    peek_session,
+    Activation, Announce, CommonHeader, Fault, Kind, Message, SymbolHeader, WireError, escaped,
+    peek_kind, peek_session,
 };
 use tracing::{info, warn};
 
 use super::meeting::{self, Meeting, Reason};
 use super::member::{Joining, Member};
+use super::suspects::Suspects;
 use super::{Daemon, DaemonError, data_link};
 use crate::pipeline::{Assembly, Pipeline, Task, Work};
 use crate::session::{Facts, OrderKind, Session, StoreEvent, Verdict, Via};
@@ -28,12 +32,14 @@ impl Daemon<'_> {
     /// Reads every session's groups once; the number of datagrams.
     pub(super) fn receive_data(&mut self) -> Result<usize, DaemonError> {
         let mut total = 0;
+        let wall = unix_seconds();
         let mut intake = Intake {
-            seal: &self.seal,
+            wall,
             pipeline: &self.pipeline,
             spare: &mut self.spare,
             verdicts: &mut self.verdicts,
             drops: &mut self.drops,
+            suspects: &mut self.suspects,
         };
         for member in self.members.values_mut() {
             for via in [Via::Data, Via::CatchUp] {
@@ -45,8 +51,7 @@ impl Daemon<'_> {
                 let count = link.recv(&mut self.batch).map_err(DaemonError::Network)?;
                 if count > 0 {
                     total += count;
-                    let datagrams = self.batch.iter().map(|(_, datagram)| datagram);
-                    intake.take(self.clock.now(), via, member, datagrams);
+                    intake.take(self.clock.now(), via, member, self.batch.iter_mut());
                 }
             }
         }
@@ -56,18 +61,29 @@ impl Daemon<'_> {
     /// Reads the control group.
     pub(super) fn receive_control(&mut self) -> Result<bool, DaemonError> {
         let count = self.control.recv(&mut self.batch).map_err(DaemonError::Network)?;
-        let mut announces = Vec::new();
-        for (_, datagram) in self.batch.iter() {
-            match Message::open(&self.seal, datagram) {
-                Ok((header, Message::Announce(announce))) => {
-                    announces.push((header.session, announce));
+        let (now, wall) = (self.clock.now(), unix_seconds());
+        let (mut announces, mut is_unsealed) = (Vec::new(), Vec::new());
+        for (from, datagram) in self.batch.iter() {
+            match self.seal.open_announce(now, wall, from.ip(), datagram) {
+                Ok(announce) => announces.push(announce),
+                Err(error) => {
+                    self.drops.increment(error);
+                    self.suspects.note(now, from.ip(), error.into());
+                    if error == WireError::Unsealed
+                        && let Ok((header, Message::Announce(it))) = Message::open_plain(datagram)
+                    {
+                        is_unsealed.push((header, it));
+                    }
                 }
-                Ok(_) => self.drops.increment(DropReason::NotForUs),
-                Err(error) => self.drops.increment(error),
             }
         }
-        for (session, announce) in announces {
-            self.meet(session, &announce);
+        for (header, announce) in announces {
+            self.meet(&header, &announce);
+        }
+        for (header, announce) in is_unsealed {
+            if self.apps.contains(&announce.app) {
+                self.tell_ignored(header.session, &announce, Reason::Insecure);
+            }
         }
         Ok(count > 0)
     }
@@ -78,20 +94,20 @@ impl Daemon<'_> {
         let is_of = |datagram: &[u8], id| peek_session(datagram) == Some(id);
         for (_, datagram) in self.batch.iter() {
             if !self.members.keys().any(|id| is_of(datagram, *id)) {
-                let opened = self.seal.open(datagram);
-                self.drops.increment(opened.err().map_or(DropReason::UnknownSession, Into::into));
+                self.drops.increment(DropReason::UnknownSession);
             }
         }
         let mut intake = Intake {
-            seal: &self.seal,
+            wall: unix_seconds(),
             pipeline: &self.pipeline,
             spare: &mut self.spare,
             verdicts: &mut self.verdicts,
             drops: &mut self.drops,
+            suspects: &mut self.suspects,
         };
         for (id, member) in &mut self.members {
-            let datagrams = self.batch.iter().map(|(_, datagram)| datagram);
-            let mut mine = datagrams.filter(|datagram| is_of(datagram, *id)).peekable();
+            let datagrams = self.batch.iter_mut();
+            let mut mine = datagrams.filter(|(_, datagram)| is_of(datagram, *id)).peekable();
             if mine.peek().is_some() {
                 intake.take(self.clock.now(), Via::Own, member, mine);
             }
@@ -99,8 +115,8 @@ impl Daemon<'_> {
         Ok(count > 0)
     }
 
-    fn meet(&mut self, id: SessionId, announce: &Announce) {
-        let now = self.clock.now();
+    fn meet(&mut self, header: &CommonHeader, announce: &Announce) {
+        let (id, now) = (header.session, self.clock.now());
         let member = self.members.values().find(|member| member.app == announce.app);
         let joining = self.joining.iter().find(|(_, joining)| joining.announce.app == announce.app);
         let current = member
@@ -108,7 +124,7 @@ impl Daemon<'_> {
             .or_else(|| joining.map(|(id, joining)| joining.current(*id)));
         let policy = meeting::Policy {
             apps: &self.apps,
-            is_insecure: self.options.insecure,
+            is_insecure: self.options.keys.is_none(),
             is_full: self.members.len() + self.joining.len() >= common::limits::HOST_SESSIONS_MAX,
         };
         let is_known = |id| self.members.contains_key(&id) || self.joining.contains_key(&id);
@@ -120,6 +136,7 @@ impl Daemon<'_> {
                     member.session.handle_announce(now, announce);
                 } else if let Some(joining) = self.joining.get_mut(&id) {
                     *joining.announce = announce.clone();
+                    joining.header = *header;
                     joining.heard_at = now;
                 }
             }
@@ -131,9 +148,9 @@ impl Daemon<'_> {
                     Some(joining) => joining.work.cancel(),
                     None => self.end_session(old),
                 }
-                self.join(now, id, announce);
+                self.join(now, header, announce);
             }
-            Meeting::Join => self.join(now, id, announce),
+            Meeting::Join => self.join(now, header, announce),
         }
     }
 
@@ -153,7 +170,8 @@ impl Daemon<'_> {
     }
 
     /// Begins to take part: the installer looks what the store has.
-    fn join(&mut self, now: Timestamp, id: SessionId, announce: &Announce) {
+    fn join(&mut self, now: Timestamp, header: &CommonHeader, announce: &Announce) {
+        let id = header.session;
         let task = Task {
             session: id,
             app: announce.app.clone(),
@@ -167,7 +185,8 @@ impl Daemon<'_> {
         match self.pipeline.begin(task) {
             Ok(work) => {
                 let announce = Box::new(announce.clone());
-                self.joining.insert(id, Joining { announce, heard_at: now, work });
+                let joining = Joining { announce, header: *header, heard_at: now, work };
+                self.joining.insert(id, joining);
             }
             Err(error) => self.cannot_join(id, announce, &error),
         }
@@ -176,12 +195,12 @@ impl Daemon<'_> {
     /// It is known what the store has: the host can say so in JOIN.
     pub(super) fn joined(&mut self, id: SessionId, holdings: &Holdings) {
         let Some(joining) = self.joining.remove(&id) else { return };
-        let Joining { announce, heard_at, work } = joining;
+        let Joining { announce, header, heard_at, work } = joining;
         if let Err(error) = self.follow_interface() {
             work.cancel();
             return self.cannot_join(id, &announce, &error);
         }
-        match self.member(heard_at, id, &announce, Arc::clone(&work), holdings) {
+        match self.member(heard_at, &header, &announce, Arc::clone(&work), holdings) {
             Ok(member) => {
                 let sender = (escaped(&announce.sender.host), escaped(&announce.sender.user));
                 let (app, label) = (&announce.app, &announce.label);
@@ -224,11 +243,12 @@ impl Daemon<'_> {
     fn member(
         &self,
         heard_at: Timestamp,
-        id: SessionId,
+        header: &CommonHeader,
         announce: &Announce,
         work: Arc<Work>,
         holdings: &Holdings,
     ) -> io::Result<Member> {
+        let seal = self.seal.member(header, announce, self.nonce).map_err(io::Error::other)?;
         let options = data_link(self.options);
         let link = self.network.join_group(announce.data_group, &self.interface, &options)?;
         let geometry = announce.geometry;
@@ -237,13 +257,14 @@ impl Daemon<'_> {
         let symbol = usize::from(geometry.symbol_bytes());
         let symbols =
             usize::from(geometry.block_symbols()) + usize::from(geometry.repair_symbols());
-        let mut session = Session::new(heard_at, id, announce, facts, rand::random());
+        let mut session = Session::new(heard_at, header.session, announce, facts, rand::random());
         if let Err(detail) = usable {
             let fault = Fault::KindUnsupported;
             session.handle_store(heard_at, StoreEvent::Failed { fault, detail });
         }
         Ok(Member {
             session,
+            seal,
             link,
             catch_up: None,
             listen_to: None,
@@ -285,11 +306,13 @@ impl Daemon<'_> {
 /// Where datagrams of sessions go. What does not open, parse or belong there is counted and left
 /// out without a word (PROTOCOL 9.1).
 struct Intake<'a> {
-    seal: &'a Seal,
+    /// Unix seconds, for orders that expire.
+    wall: u64,
     pipeline: &'a Pipeline,
     spare: &'a mut Vec<Assembly>,
     verdicts: &'a mut Vec<Verdict>,
     drops: &'a mut DropCounters,
+    suspects: &'a mut Suspects,
 }
 
 /// Symbols of one session that came in a row, the same way.
@@ -307,13 +330,14 @@ impl Intake<'_> {
         now: Timestamp,
         via: Via,
         member: &mut Member,
-        datagrams: impl Iterator<Item = &'b [u8]>,
+        datagrams: impl Iterator<Item = (SocketAddr, &'b mut [u8])>,
     ) {
         let (headers, symbols) = (Vec::with_capacity(TRAIN_MAX), Vec::with_capacity(TRAIN_MAX));
         let mut train = Train { now, via, headers, symbols };
-        for datagram in datagrams {
+        for (from, datagram) in datagrams {
             if let Err(reason) = self.take_one(member, &mut train, datagram) {
                 self.drops.increment(reason);
+                self.suspects.note(now, from.ip(), reason);
             }
         }
         self.flush(member, &mut train);
@@ -323,10 +347,16 @@ impl Intake<'_> {
         &mut self,
         member: &mut Member,
         train: &mut Train<'b>,
-        datagram: &'b [u8],
+        datagram: &'b mut [u8],
     ) -> Result<(), DropReason> {
-        let is_symbol = peek_kind(datagram).is_some_and(Kind::is_symbol);
-        let inner = self.seal.open(datagram)?;
+        let kind = peek_kind(datagram);
+        let is_symbol = kind.is_some_and(Kind::is_symbol);
+        // PROTOCOL 10.6.
+        if kind != Some(Kind::JoinAck) && member.seal.needs_proof() && !member.session.is_accepted()
+        {
+            return Err(DropReason::Unproven);
+        }
+        let inner = member.seal.open(stream(train.via), self.wall, datagram)?;
         if is_symbol {
             let (header, symbol) = SymbolHeader::parse(inner)?;
             if header.session != member.id() {
@@ -383,6 +413,15 @@ impl Intake<'_> {
     fn hand_on(&self, member: &mut Member, block: BlockIndex) {
         let assembly = member.assemblies.remove(&block).expect("a symbol was just kept in it");
         self.pipeline.submit(&member.work, block, assembly);
+    }
+}
+
+/// The stream whose datagrams come this way.
+fn stream(via: Via) -> Stream {
+    match via {
+        Via::Data => Stream::Data,
+        Via::CatchUp => Stream::CatchUp,
+        Via::Own => Stream::Alone,
     }
 }
 

@@ -120,7 +120,9 @@ impl Blocks {
         let mut dropped = Vec::new();
         while self.open.len() + self.handed_on > self.slots {
             let of_payload = self.oldest_open(Space::Payload);
-            let Some(oldest) = of_payload.or(self.oldest_open(Space::Preamble)) else { break };
+            let Some(oldest) = of_payload.or_else(|| self.oldest_open(Space::Preamble)) else {
+                break;
+            };
             self.evict(oldest);
             dropped.push(oldest);
         }
@@ -258,14 +260,13 @@ impl Blocks {
         if self.room() > kept_free {
             return Ok(None);
         }
-        let is_earlier = |oldest: &BlockIndex| {
-            self.geometry.window_of(*oldest) < self.geometry.window_of(block)
-        };
+        let is_earlier =
+            |oldest: &BlockIndex| self.geometry.window_of(*oldest) < self.geometry.window_of(block);
         let of_payload = self.oldest_open(Space::Payload);
         let evicted = match space {
             Space::Payload => of_payload.filter(is_earlier),
             Space::Preamble => {
-                of_payload.or(self.oldest_open(Space::Preamble).filter(is_earlier))
+                of_payload.or_else(|| self.oldest_open(Space::Preamble).filter(is_earlier))
             }
         };
         let evicted = evicted.ok_or(DropReason::NoMemory)?;

@@ -397,6 +397,11 @@ impl Session {
         self.on_stage(now, announce.stage);
     }
 
+    /// Whether the sender has answered: it is alive, and knows this host.
+    pub fn is_accepted(&self) -> bool {
+        self.slot.is_some()
+    }
+
     /// The answer to JOIN.
     pub fn handle_join_ack(&mut self, now: Timestamp, ack: &JoinAck) {
         if ack.nonce != self.facts.nonce {

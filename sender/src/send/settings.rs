@@ -158,7 +158,7 @@ pub fn resolve(args: &SendArgs, config: &Config) -> Result<SendOptions, Complain
         symbol_bytes,
         dscp: args.dscp.or(config.dscp).unwrap_or(0),
         feedback_port: args.feedback_port.or(config.feedback_port).unwrap_or(0),
-        insecure: true,
+        keys: None,
     })
 }
 

@@ -256,11 +256,11 @@ impl Session {
             if !host.is_receiving() {
                 continue;
             }
-            let (address, nonce) = (host.address, host.nonce);
-            let catch_up = CatchUp { nonce, group: self.config.catch_up_group };
-            self.tell(Destination::Host(address), Message::CatchUp(catch_up));
+            let catch_up = CatchUp { nonce: host.nonce, group: self.config.catch_up_group };
+            let slot = Slot(index as u32);
+            self.tell_host(slot, Message::CatchUp(catch_up));
             let straggling = Straggling { told_at: Some(now), ..straggling };
-            self.roster.set_straggling(Slot(index as u32), straggling);
+            self.roster.set_straggling(slot, straggling);
         }
     }
 

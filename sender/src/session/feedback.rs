@@ -16,7 +16,7 @@ use super::phase::Phase;
 use super::report::Expect;
 use super::roster::Admission;
 use super::straggling::Audience;
-use super::{ADVERTISE_DELAY, Destination, Output, Session, TimerName};
+use super::{ADVERTISE_DELAY, Output, Session, TimerName};
 
 /// Hosts that are told of by name while the session lasts; the report names all.
 const TOLD_MAX: usize = 20;
@@ -49,7 +49,8 @@ impl Session {
         };
         let (nonce, slot, verdict) = (join.nonce, admission.slot, admission.verdict);
         let ack = JoinAck { nonce, slot, verdict, have_seen: false };
-        self.tell(Destination::Host(from), Message::JoinAck(ack));
+        let answer = Output::Answer(from, join.host.clone(), nonce, Message::JoinAck(ack));
+        self.outputs.push_back(answer);
         if admission.is_new {
             self.consider_late(slot);
             self.consider_gathering(now);
@@ -87,7 +88,7 @@ impl Session {
         if self.roster.on_have(have) {
             let (nonce, slot) = (have.nonce, have.slot);
             let ack = JoinAck { nonce, slot, verdict: JoinVerdict::Accepted, have_seen: true };
-            self.tell(Destination::Host(from), Message::JoinAck(ack));
+            self.tell_host(slot, Message::JoinAck(ack));
         }
     }
 

@@ -27,14 +27,14 @@ use std::time::Duration;
 
 use common::geometry::{Geometry, Space};
 use common::grtt::GroupRtt;
-use common::id::{BlockIndex, HostName, SessionId};
+use common::id::{BlockIndex, BootNonce, HostName, SessionId, Slot};
 use common::pacer::Pacer;
 use common::time::Timestamp;
 use common::timer_names;
 use common::timers::{Deadline, Timers};
 use common::units::Bitrate;
 use common::wire::{
-    ADVERTISE_BLOCKS_MAX, Advertise, Announce, BlockCount, Message, Poll, Seal, Sweep, SymbolHeader,
+    ADVERTISE_BLOCKS_MAX, Advertise, Announce, BlockCount, Message, Poll, Sweep, SymbolHeader,
 };
 
 use brake::{Brake, JUDGE_INTERVAL};
@@ -138,8 +138,8 @@ pub struct Config {
     pub verdict_wait: Duration,
     /// How fast.
     pub rate: RateRequest,
-    /// How datagrams are closed.
-    pub seal: Seal,
+    /// Bytes that close each datagram.
+    pub trailer_bytes: usize,
 }
 
 impl Config {
@@ -173,6 +173,8 @@ pub enum Output {
     Train(Destination),
     /// Send this, with this sequence number.
     Message(Destination, u32, Message),
+    /// Send this to one process of one host, outside of every stream.
+    Answer(SocketAddr, HostName, BootNonce, Message),
     /// Read and encode a block, then say [`Session::handle_prepared`].
     Prepare(BlockIndex),
     /// Forget a block's bytes.
@@ -299,6 +301,11 @@ impl Session {
         self.outcome.as_ref()
     }
 
+    /// Who has `slot`.
+    pub fn name_in(&self, slot: Slot) -> Option<&HostName> {
+        self.roster.hosts().get(slot.0 as usize).map(|host| &host.name)
+    }
+
     /// The symbols of the last [`Output::Train`].
     pub fn train(&self) -> &[SymbolHeader] {
         &self.train
@@ -408,7 +415,7 @@ impl Session {
     }
 
     fn datagram_bytes(&self) -> u64 {
-        let trailer = self.config.seal.trailer_bytes();
+        let trailer = self.config.trailer_bytes;
         (SymbolHeader::WIRE_BYTES + usize::from(self.geometry.symbol_bytes()) + trailer) as u64
     }
 
@@ -432,10 +439,17 @@ impl Session {
         seq
     }
 
-    /// Sends something that is part of no service: to everybody, or to one host.
+    /// Sends something that is part of no service to everybody.
     fn tell(&mut self, to: Destination, message: Message) {
         let seq = if to == Destination::Data { self.take_seq(Audience::Fleet) } else { 0 };
         self.outputs.push_back(Output::Message(to, seq, message));
+    }
+
+    /// Sends something to the host in `slot`.
+    fn tell_host(&mut self, slot: Slot, message: Message) {
+        let host = &self.roster.hosts()[slot.0 as usize];
+        let output = Output::Answer(host.address, host.name.clone(), host.nonce, message);
+        self.outputs.push_back(output);
     }
 
     /// Sends something to those who are served.

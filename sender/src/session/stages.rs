@@ -406,10 +406,11 @@ impl Session {
         if now.since(since) > answers_take + ORDER_INTERVAL {
             let is_silent =
                 |host: &&Host| host.is_present() && host.has_staged() && !host.has_acknowledged;
-            let silent = self.roster.hosts().iter().filter(is_silent).take(ORDER_UNICASTS_MAX);
-            let silent: Vec<_> = silent.map(|host| host.address).collect();
-            for address in silent {
-                self.tell(Destination::Host(address), Message::Activate(order.clone()));
+            let slots = (0..).map(Slot).zip(self.roster.hosts());
+            let silent = slots.filter(|(_, host)| is_silent(host)).take(ORDER_UNICASTS_MAX);
+            let silent: Vec<_> = silent.map(|(slot, _)| slot).collect();
+            for slot in silent {
+                self.tell_host(slot, Message::Activate(order.clone()));
             }
         }
         self.timers.arm(TimerName::Order, now + ORDER_INTERVAL);

@@ -1,5 +1,8 @@
 //! The summary that a script reads: one object, base units, every host.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
 use common::hook::Ran;
 use common::wire::{Trial, escaped};
 use serde::Serialize;
@@ -27,6 +30,23 @@ struct Summary<'a> {
     busy: Option<Busy<'a>>,
     hosts: Vec<Host<'a>>,
     wire: Wire,
+    /// Datagrams that were not believed; left out where there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<Refused<'a>>,
+}
+
+#[derive(Serialize)]
+struct Refused<'a> {
+    datagrams: u64,
+    reasons: &'a BTreeMap<&'static str, u64>,
+    /// The first eight that sent some.
+    sources: Vec<Source>,
+}
+
+#[derive(Serialize)]
+struct Source {
+    address: IpAddr,
+    datagrams: u64,
 }
 
 #[derive(Serialize)]
@@ -85,10 +105,21 @@ pub fn to_json(report: &Report, options: &SendOptions) -> String {
         busy: busy(&report.outcome),
         hosts: super::by_name(&report.hosts).into_iter().map(host).collect(),
         wire: wire(report),
+        refused: refused(report),
     };
     let mut text = serde_json::to_string_pretty(&summary).expect("words and numbers serialise");
     text.push('\n');
     text
+}
+
+fn refused(report: &Report) -> Option<Refused<'_>> {
+    let refused = &report.refused;
+    let source = |&(address, datagrams)| Source { address, datagrams };
+    (refused.total() > 0).then(|| Refused {
+        datagrams: refused.total(),
+        reasons: refused.reasons(),
+        sources: refused.sources().iter().map(source).collect(),
+    })
 }
 
 fn busy(outcome: &Outcome) -> Option<Busy<'_>> {

@@ -42,6 +42,7 @@ pub fn to_table(report: &Report, options: &SendOptions, is_coloured: bool) -> St
     text.push_str(&layout(&rows, is_coloured));
     text.push_str(&wire_line(report));
     text.push_str(&memory_line(report));
+    text.push_str(&refused_line(report));
     text
 }
 
@@ -119,6 +120,24 @@ fn count_rows(hosts: &[HostReport]) -> Vec<[String; 6]> {
         rows.push([state.as_str().into(), seconds.len().to_string(), span, none(), none(), none()]);
     }
     rows
+}
+
+/// What was not believed, by reason and source; nothing where all was.
+fn refused_line(report: &Report) -> String {
+    let refused = &report.refused;
+    if refused.total() == 0 {
+        return String::new();
+    }
+    let reasons: Vec<_> =
+        refused.reasons().iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+    let most = refused.sources().iter().max_by_key(|(_, count)| count);
+    let from = most.map(|(from, count)| format!("; {count} of them from {from}"));
+    format!(
+        "refused: {} ({}{})\n",
+        counted(refused.total() as usize, "datagram"),
+        reasons.join(", "),
+        from.unwrap_or_default()
+    )
 }
 
 /// Columns of equal width, an empty line before them; nothing for no rows.

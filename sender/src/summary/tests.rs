@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::session::{Quorum, WireReport};
-use crate::transfer::RateOption;
+use crate::transfer::{RateOption, Refusals};
 use common::digest::Digest;
+use common::drops::DropReason;
 use common::hook::{Ending, Point, Ran};
 use common::id::ReleaseId;
 use common::wire::{Fault, Trial, TrialVerdict};
@@ -51,6 +52,7 @@ fn report(outcome: Outcome, hosts: Vec<HostReport>) -> Report {
             bytes: 1_500_000,
             time: Duration::from_secs(2),
         },
+        refused: Refusals::default(),
         seconds: 2.5,
     }
 }
@@ -73,7 +75,7 @@ fn options(expect: Expect) -> SendOptions {
         symbol_bytes: None,
         dscp: 0,
         feedback_port: 0,
-        insecure: true,
+        keys: None,
     }
 }
 
@@ -308,6 +310,25 @@ fn the_object_names_every_host_in_base_units() {
     assert_eq!(value["wire"]["sent_symbols"], 1024);
     assert_eq!(value["wire"]["seconds"], 2.0);
     assert!(value.get("busy").is_none());
+}
+
+#[test]
+fn what_was_not_believed_is_counted_by_reason_and_source() {
+    let mut report = report(Outcome::Reached, vec![host("web1", HostState::Active)]);
+    let options = options(Expect::Count(1));
+    assert!(!to_table(&report, &options, false).contains("refused"));
+    let from = |last| std::net::IpAddr::from([198, 18, 0, last]);
+    for (last, reason) in
+        [(9, DropReason::BadTag), (9, DropReason::BadTag), (7, DropReason::Replayed)]
+    {
+        report.refused.note(from(last), reason);
+    }
+    let text = to_table(&report, &options, false);
+    let line = "refused: 3 datagrams (bad-tag 2, replayed 1; 2 of them from 198.18.0.9)\n";
+    assert!(text.ends_with(line), "{text}");
+    let json: serde_json::Value = serde_json::from_str(&to_json(&report, &options)).unwrap();
+    assert_eq!(json["refused"]["reasons"]["bad-tag"], 2);
+    assert_eq!(json["refused"]["sources"][1]["address"], "198.18.0.7");
 }
 
 #[test]

@@ -8,17 +8,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::bundle::{BundleError, BundleFile};
-use common::clock::Clock;
+use common::clock::{Clock, unix_seconds};
 use common::geometry::Geometry;
 use common::id::{BlockIndex, SessionId};
 use common::limits::TRAIN_SYMBOLS_MAX;
 use common::net::{Buffers, Family, Link, LinkOptions, Network, RecvBatch, StopFlag, Waker, wait};
+use common::seal::{SenderSeal, Stream};
 use common::time::Timestamp;
-use common::wire::{Kind, Message, Seal, SymbolHeader};
+use common::wire::{Kind, Message, SymbolHeader};
 use std::os::fd::AsFd;
 
 use super::meter::RateMeter;
 use super::prepare::{Prepared, Preparers, Symbols};
+use super::refusals::Refusals;
 use super::{Observer, Plan, SendError, SendOptions};
 use crate::session::{
     Config, Destination, HostReport, Outcome, Output, Phase, Session, WireReport,
@@ -88,7 +90,7 @@ struct Driver<'a> {
     session: Session,
     id: SessionId,
     geometry: Geometry,
-    seal: Seal,
+    seal: SenderSeal,
     data_group: SocketAddr,
     catch_up_group: SocketAddr,
     links: Links,
@@ -104,6 +106,7 @@ struct Driver<'a> {
     next_progress: Timestamp,
     meter: RateMeter,
     damage: Option<BundleError>,
+    refused: Refusals,
 }
 
 /// Runs the session to its end.
@@ -113,11 +116,12 @@ struct Driver<'a> {
 pub fn run(
     clock: Clock,
     config: Config,
+    seal: SenderSeal,
     links: Links,
     bundle: Arc<BundleFile>,
     interrupt: &StopFlag,
     observer: &mut dyn Observer,
-) -> Result<(Outcome, Vec<HostReport>, WireReport), SendError> {
+) -> Result<(Outcome, Vec<HostReport>, WireReport, Refusals), SendError> {
     let geometry = config.announce.geometry;
     let waker = Waker::new().map_err(SendError::Resources)?;
     let preparers = Preparers::start(bundle, geometry, &waker)?;
@@ -125,7 +129,7 @@ pub fn run(
         clock,
         id: config.session,
         geometry,
-        seal: config.seal.clone(),
+        seal,
         data_group: config.announce.data_group,
         catch_up_group: config.catch_up_group,
         session: Session::new(clock.now(), config),
@@ -142,11 +146,12 @@ pub fn run(
         next_progress: Timestamp::ZERO,
         meter: RateMeter::default(),
         damage: None,
+        refused: Refusals::default(),
     };
     driver.run()?;
     let session = &driver.session;
     let outcome = session.outcome().cloned().expect("an ended session has an outcome");
-    Ok((outcome, session.host_reports(), session.wire_report()))
+    Ok((outcome, session.host_reports(), session.wire_report(), driver.refused))
 }
 
 impl Driver<'_> {
@@ -176,9 +181,13 @@ impl Driver<'_> {
         for _ in 0..DRAIN_BUDGET {
             let now = self.clock.now();
             match self.session.poll_output(now) {
-                Output::Train(to) => self.send_train(self.address(to))?,
-                Output::Message(to, seq, message) => {
-                    self.send_message(self.address(to), seq, &message)?;
+                Output::Train(to) => self.send_train(to)?,
+                Output::Message(to, seq, message) => self.send_message(to, seq, &message)?,
+                Output::Answer(to, host, nonce, message) => {
+                    self.outbound.clear();
+                    let (wall, out) = (unix_seconds(), &mut self.outbound);
+                    self.seal.close_answer(&host, nonce, wall, &message, out);
+                    self.send_outbound(to)?;
                 }
                 Output::Prepare(block) => self.preparers.ask(block),
                 Output::Release(block) => {
@@ -206,9 +215,10 @@ impl Driver<'_> {
     }
 
     /// Puts the bytes behind the headers of the session's train and sends it in one call.
-    fn send_train(&mut self, to: SocketAddr) -> Result<(), SendError> {
+    fn send_train(&mut self, to: Destination) -> Result<(), SendError> {
         let symbol_bytes = usize::from(self.geometry.symbol_bytes());
         let datagram_bytes = SymbolHeader::WIRE_BYTES + symbol_bytes + self.seal.trailer_bytes();
+        let (to, stream) = (self.address(to), stream(to));
         let mut out = std::mem::take(&mut self.outbound);
         out.resize(TRAIN_SYMBOLS_MAX.max(self.session.train().len()) * datagram_bytes, 0);
         let mut used = 0;
@@ -226,7 +236,7 @@ impl Driver<'_> {
             header.emit(kind, head);
             let from = usize::from(symbol.0) * symbol_bytes;
             rest[..symbol_bytes].copy_from_slice(&symbols[from..][..symbol_bytes]);
-            self.seal.close(datagram);
+            self.seal.close_symbol(stream, header.seq, datagram)?;
             used += datagram_bytes;
         }
         let sent = self.links.own.send(to, &out[..used], datagram_bytes);
@@ -237,16 +247,23 @@ impl Driver<'_> {
 
     fn send_message(
         &mut self,
-        to: SocketAddr,
+        to: Destination,
         seq: u32,
         message: &Message,
     ) -> Result<(), SendError> {
-        let mut out = std::mem::take(&mut self.outbound);
-        out.clear();
-        message.close(&self.seal, self.id, seq, 0, &mut out);
-        let sent = self.links.own.send(to, &out, out.len());
-        self.session.note_sent(out.len() as u64);
-        self.outbound = out;
+        self.outbound.clear();
+        let (wall, out) = (unix_seconds(), &mut self.outbound);
+        if to == Destination::Control {
+            self.seal.close_announce(wall, message, out);
+        } else {
+            self.seal.close_message(stream(to), seq, wall, message, out)?;
+        }
+        self.send_outbound(self.address(to))
+    }
+
+    fn send_outbound(&mut self, to: SocketAddr) -> Result<(), SendError> {
+        let sent = self.links.own.send(to, &self.outbound, self.outbound.len());
+        self.session.note_sent(self.outbound.len() as u64);
         self.judge_send(sent)
     }
 
@@ -268,10 +285,17 @@ impl Driver<'_> {
         let now = self.clock.now();
         for (from, datagram) in self.batch.iter() {
             // What does not open or belongs to another session is noise.
-            if let Ok((header, message)) = Message::open(&self.seal, datagram)
-                && header.session == self.id
-            {
-                self.session.handle_feedback(now, from, &message);
+            let session = &self.session;
+            match self.seal.open_feedback(datagram, |slot| session.name_in(slot)) {
+                Ok((header, message)) if header.session == self.id => {
+                    self.session.handle_feedback(now, from, &message);
+                }
+                // A host that has not noticed yet that another session has begun.
+                Ok(_) => {}
+                Err(error) => {
+                    let told = self.refused.note(from.ip(), error.into());
+                    told.iter().for_each(|line| self.observer.notice(line));
+                }
             }
         }
         Ok(count > 0)
@@ -280,9 +304,13 @@ impl Driver<'_> {
     fn take_control(&mut self) -> Result<bool, SendError> {
         let count = self.links.control.recv(&mut self.batch).map_err(SendError::Network)?;
         let now = self.clock.now();
-        for (_, datagram) in self.batch.iter() {
-            if let Ok((_, Message::Announce(announce))) = Message::open(&self.seal, datagram) {
-                self.session.handle_foreign(now, &announce);
+        for (from, datagram) in self.batch.iter() {
+            match self.seal.open_foreign(now, unix_seconds(), from.ip(), datagram) {
+                Ok(announce) => self.session.handle_foreign(now, &announce),
+                Err(error) => {
+                    let told = self.refused.note(from.ip(), error.into());
+                    told.iter().for_each(|line| self.observer.notice(line));
+                }
             }
         }
         Ok(count > 0)
@@ -343,5 +371,14 @@ impl Driver<'_> {
         let now = self.clock.now();
         self.report_progress(now);
         self.damage.take().map_or(Ok(()), |damage| Err(SendError::Bundle(damage)))
+    }
+}
+
+/// The stream that serves a destination in the session.
+fn stream(to: Destination) -> Stream {
+    match to {
+        Destination::Control | Destination::Data => Stream::Data,
+        Destination::CatchUp => Stream::CatchUp,
+        Destination::Host(_) => Stream::Alone,
     }
 }

@@ -7,6 +7,7 @@
 mod driver;
 mod meter;
 mod prepare;
+mod refusals;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -21,12 +22,15 @@ use common::limits;
 use common::net::{
     Family, Interface, InterfaceError, Network, StopFlag, default_interface, find_interface,
 };
+use common::seal::{SenderKeys, SenderSeal, StreamSpent};
 use common::units::Bitrate;
-use common::wire::{Activation, Announce, Seal, SenderFacts, SenderStage, SessionTimers, VERSION};
+use common::wire::{Activation, Announce, SenderFacts, SenderStage, SessionTimers, VERSION};
 
 use crate::session::{
     Config, Expect, HostReport, Outcome, Progress, Quorum, RateRequest, WireReport,
 };
+
+pub use refusals::Refusals;
 
 /// How fast, as asked on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,8 +78,8 @@ pub struct SendOptions {
     pub dscp: u8,
     /// Port for feedback, 0 for any.
     pub feedback_port: u16,
-    /// Send in the clear, without keys.
-    pub insecure: bool,
+    /// What seals it; none sends in the clear.
+    pub keys: Option<Arc<SenderKeys>>,
 }
 
 /// What a transfer would do, known before it begins.
@@ -110,6 +114,8 @@ pub struct Report {
     pub hosts: Vec<HostReport>,
     /// What went over the wire.
     pub wire: WireReport,
+    /// What came and was not believed.
+    pub refused: Refusals,
     /// From the command's start to the outcome.
     pub seconds: f64,
 }
@@ -140,9 +146,9 @@ pub enum SendError {
     /// Hosts would refuse it.
     #[error("{0} has expired, hosts refuse it: pack it again with a later --expires")]
     Expired(PathBuf),
-    /// There are no keys yet, and the operator did not ask to do without.
-    #[error("there are no keys: --insecure sends in the clear, and hosts must run with it, too")]
-    Insecure,
+    /// The session went on for too long.
+    #[error(transparent)]
+    Spent(#[from] StreamSpent),
     /// A thread or an event could not be made.
     #[error("cannot start: {0}")]
     Resources(io::Error),
@@ -162,9 +168,6 @@ pub trait Observer {
 /// # Errors
 /// When the bundle is damaged, or the interface or symbol size will not do.
 pub fn plan(options: &SendOptions) -> Result<(BundleFile, Plan), SendError> {
-    if !options.insecure {
-        return Err(SendError::Insecure);
-    }
     let bundle = BundleFile::open(&options.bundle)?;
     let expires = bundle.preamble().manifest.expires;
     if expires.is_some_and(|expires| expires <= common::clock::unix_seconds()) {
@@ -218,10 +221,15 @@ pub fn send(
     if let Some(line) = links.complaint() {
         observer.notice(&line);
     }
-    let config = config(options, &bundle, &plan, links.feedback_addr());
+    let mut config = config(options, &bundle, &plan, links.feedback_addr());
+    let seal = match &options.keys {
+        Some(keys) => SenderSeal::new(Arc::clone(keys), config.session, &config.announce),
+        None => SenderSeal::plain(config.session),
+    };
+    config.trailer_bytes = seal.trailer_bytes();
     let bundle = Arc::new(bundle);
-    let (outcome, hosts, wire) =
-        driver::run(clock, config, links, Arc::clone(&bundle), interrupt, observer)?;
+    let (outcome, hosts, wire, refused) =
+        driver::run(clock, config, seal, links, Arc::clone(&bundle), interrupt, observer)?;
     Ok(Report {
         release: plan.release,
         app: plan.app,
@@ -230,6 +238,7 @@ pub fn send(
         outcome,
         hosts,
         wire,
+        refused,
         seconds: clock.now().since(common::time::Timestamp::ZERO).as_secs_f64(),
     })
 }
@@ -257,7 +266,7 @@ fn config(options: &SendOptions, bundle: &BundleFile, plan: &Plan, feedback: Soc
             RateOption::Ceiling(rate) => RateRequest::Ceiling(rate),
             RateOption::Fixed(rate) => RateRequest::Fixed(rate),
         },
-        seal: Seal::Plain,
+        trailer_bytes: 0,
     }
 }
 
@@ -296,7 +305,7 @@ fn announce(
         sender: sender_facts(),
         salt: rand::random(),
         sent_at_us: 0,
-        insecure: options.insecure,
+        insecure: options.keys.is_none(),
         force: options.force,
     }
 }

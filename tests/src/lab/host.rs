@@ -4,10 +4,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::node::{INTERFACE, Node};
 use super::{Family, tool};
+use crate::keyring::SiteKeys;
 use crate::process::{Ending, Running};
 use crate::product;
 
@@ -25,6 +27,7 @@ pub struct HostOptions {
     config: Option<String>,
     extra: Vec<String>,
     has_helper: bool,
+    keys: Option<Arc<SiteKeys>>,
 }
 
 /// A receiving host.
@@ -68,6 +71,12 @@ impl HostOptions {
     /// Leaves what needs privileges to a helper, which is started by [`Host::start_helper`].
     pub fn with_helper(mut self) -> Self {
         self.has_helper = true;
+        self
+    }
+
+    /// With the keys of a site, instead of `--insecure`.
+    pub fn keyed(mut self, keys: &Arc<SiteKeys>) -> Self {
+        self.keys = Some(Arc::clone(keys));
         self
     }
 
@@ -264,7 +273,14 @@ impl Host {
             command.args(["--reuid", &user, "--regid", &user, "--clear-groups"]);
             command.arg(product::fanhost());
         }
-        command.args(["run", "--insecure", "--interface", INTERFACE]);
+        command.args(["run", "--interface", INTERFACE]);
+        match &options.keys {
+            Some(keys) => {
+                let owner = options.has_helper.then_some(RECEIVER);
+                command.arg("--keys").arg(keys.host(self.name(), owner))
+            }
+            None => command.arg("--insecure"),
+        };
         command.arg("--host").arg(options.host.as_deref().unwrap_or_else(|| self.name()));
         match &options.config {
             Some(text) => command.arg("--config").arg(self.write_config(text)),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Host, Lab};
 use crate::fixture;
+use crate::keyring::SiteKeys;
 use crate::product::{Bundle, Image, Pack};
 use crate::tree::{Owners, Tree, digest_of_file};
 
@@ -54,10 +55,27 @@ impl Lab {
 
     /// `bytes` incompressible bytes as a raw release of `app`.
     pub fn raw_release_for(&self, app: &str, label: &str, bytes: u64) -> Release {
+        self.raw_release_by(app, label, bytes, |pack| pack)
+    }
+
+    /// `bytes` incompressible bytes as a raw release of the app called shop, signed.
+    pub fn signed_release(&self, keys: &SiteKeys, label: &str, bytes: u64) -> Release {
+        let key = keys.release_key();
+        let sign = |pack: Pack| pack.arg("--key").arg(&key.to_string_lossy());
+        self.raw_release_by("shop", label, bytes, sign)
+    }
+
+    fn raw_release_by(
+        &self,
+        app: &str,
+        label: &str,
+        bytes: u64,
+        complete: impl FnOnce(Pack) -> Pack,
+    ) -> Release {
         let source = self.directory().join(format!("{app}-{label}.noise"));
         fixture::make_noise(&source, label, bytes);
-        let bundle = Pack::of(&source, label, Image::Raw).app(app).run(self.directory());
-        Release { bundle, content: Content::File(source) }
+        let pack = complete(Pack::of(&source, label, Image::Raw).app(app));
+        Release { bundle: pack.run(self.directory()), content: Content::File(source) }
     }
 }
 

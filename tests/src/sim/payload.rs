@@ -9,7 +9,7 @@ use common::digest::Digest;
 use common::fec::{Decoder, Encoder};
 use common::geometry::{Geometry, Space};
 use common::id::BlockIndex;
-use common::wire::{Kind, Seal, SymbolHeader};
+use common::wire::{CHECKSUM_BYTES, Kind, SymbolHeader, close_plain, open_plain};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use receiver::pipeline::Assembly;
@@ -73,8 +73,8 @@ impl Payload {
         let symbols = &self.symbols[&header.block];
         datagram
             .extend_from_slice(&symbols[usize::from(symbol.0) * symbol_bytes..][..symbol_bytes]);
-        datagram.resize(datagram.len() + Seal::Plain.trailer_bytes(), 0);
-        Seal::Plain.close(&mut datagram);
+        datagram.resize(datagram.len() + CHECKSUM_BYTES, 0);
+        close_plain(&mut datagram);
         datagram
     }
 
@@ -90,7 +90,7 @@ pub(super) fn header_of(datagram: &[u8]) -> SymbolHeader {
 }
 
 fn opened(datagram: &[u8]) -> (SymbolHeader, &[u8]) {
-    let inner = Seal::Plain.open(datagram).expect("our own datagram");
+    let inner = open_plain(datagram).expect("our own datagram");
     SymbolHeader::parse(inner).expect("our own datagram")
 }
 
@@ -98,7 +98,7 @@ fn opened(datagram: &[u8]) -> (SymbolHeader, &[u8]) {
 pub(super) fn assert_refused_when_damaged(datagram: &[u8], bit: usize) {
     let mut damaged = datagram.to_vec();
     damaged[bit / 8 % datagram.len()] ^= 1 << (bit % 8);
-    assert!(Seal::Plain.open(&damaged).is_err(), "the checksum finds one wrong bit");
+    assert!(open_plain(&damaged).is_err(), "the checksum finds one wrong bit");
 }
 
 /// What one host has of the payload.

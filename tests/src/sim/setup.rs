@@ -8,7 +8,7 @@ use common::digest::Digest;
 use common::geometry::{Geometry, PreambleLengths, Space};
 use common::id::{BlockIndex, FrameIndex, ImageKind, ReleaseId, SessionId};
 use common::units::Bitrate;
-use common::wire::{Activation, Announce, Message, Seal, SenderFacts, SenderStage, SessionTimers};
+use common::wire::{Activation, Announce, Message, SenderFacts, SenderStage, SessionTimers};
 use receiver::session::StoreEvent;
 use sender::session::{Expect, RateRequest};
 
@@ -118,8 +118,8 @@ pub(super) fn prepared(geometry: &Geometry, held_frames: u32) -> StoreEvent {
 /// Emits and parses, so that what sessions exchange is what the wire can carry.
 pub(super) fn through_the_wire(session: SessionId, seq: u32, message: &Message) -> Message {
     let mut datagram = Vec::new();
-    message.close(&Seal::Plain, session, seq, 0, &mut datagram);
-    let (header, parsed) = Message::open(&Seal::Plain, &datagram).expect("our own datagram");
+    message.close_plain(session, seq, &mut datagram);
+    let (header, parsed) = Message::open_plain(&datagram).expect("our own datagram");
     assert_eq!((header.session, header.seq), (session, seq));
     parsed
 }
@@ -127,7 +127,7 @@ pub(super) fn through_the_wire(session: SessionId, seq: u32, message: &Message) 
 /// Length of a message's datagram.
 pub(super) fn wire_bytes(message: &Message) -> usize {
     let mut datagram = Vec::new();
-    message.close(&Seal::Plain, SessionId(1), 0, 0, &mut datagram);
+    message.close_plain(SessionId(1), 0, &mut datagram);
     datagram.len()
 }
 

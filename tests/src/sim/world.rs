@@ -17,7 +17,7 @@ use common::digest::Digest;
 use common::geometry::Geometry;
 use common::id::SessionId;
 use common::time::Timestamp;
-use common::wire::{Activation, Announce, Message, Seal, SymbolHeader};
+use common::wire::{Activation, Announce, CHECKSUM_BYTES, Message, SymbolHeader};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use receiver::session as host_side;
@@ -168,7 +168,7 @@ impl World {
             timeout: None,
             verdict_wait: Duration::ZERO,
             rate: setup.rate,
-            seal: Seal::Plain,
+            trailer_bytes: CHECKSUM_BYTES,
         };
         self.sender = Some(sender_side::Session::new(self.now, config));
         self.drain_sender();
@@ -468,6 +468,14 @@ impl World {
         }
     }
 
+    fn unicast_message(&mut self, to: SocketAddr, seq: u32, message: Message) {
+        let index = usize::from(to.port()) - 1;
+        let at = self.now + LATENCY + self.draw_lateness();
+        let session = SessionId(self.incarnation);
+        self.hosts[index].post_unicast(at, session, seq, message);
+        self.harvest(index);
+    }
+
     fn drain_sender(&mut self) {
         loop {
             let now = self.now;
@@ -478,11 +486,10 @@ impl World {
                     self.send_symbols(reach(to), headers);
                 }
                 sender_side::Output::Message(Destination::Host(to), seq, message) => {
-                    let index = usize::from(to.port()) - 1;
-                    let at = now + LATENCY + self.draw_lateness();
-                    let session = SessionId(self.incarnation);
-                    self.hosts[index].post_unicast(at, session, seq, message);
-                    self.harvest(index);
+                    self.unicast_message(to, seq, message);
+                }
+                sender_side::Output::Answer(to, _, _, message) => {
+                    self.unicast_message(to, 0, message);
                 }
                 sender_side::Output::Message(to, seq, message) => {
                     self.multicast_message(reach(to), seq, &message);

@@ -1,0 +1,196 @@
+//! The host's side: announces of anybody, and the datagrams of one session.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::announce::Announces;
+use super::context::{Context, Secret, epoch};
+use super::replay::StreamWindow;
+use super::signature::{self, Purpose};
+use super::stream::{Stream, StreamKey};
+use super::{append_checksum, control, mac};
+use crate::id::{BootNonce, SessionId};
+use crate::keys::{Keyring, SymmetricKey};
+use crate::time::Timestamp;
+use crate::wire::{Announce, CommonHeader, Kind, Message, WireError, open_plain, peek_kind};
+
+/// What a host needs to take part in sealed sessions.
+#[derive(Debug)]
+pub struct HostKeys {
+    /// The keys of the groups that it is in: the current one, and the next.
+    pub groups: Vec<SymmetricKey>,
+    /// Whose announces and orders it obeys.
+    pub operators: Keyring,
+    /// Its own.
+    pub host: SymmetricKey,
+}
+
+/// Opens announces, and makes the seals of sessions.
+#[derive(Debug)]
+pub struct HostSeal {
+    /// None with `--insecure`.
+    sealed: Option<(Arc<HostKeys>, Announces)>,
+}
+
+impl HostSeal {
+    /// Checksums alone.
+    pub fn plain() -> Self {
+        Self { sealed: None }
+    }
+
+    /// Under `keys`.
+    pub fn new(keys: Arc<HostKeys>) -> Self {
+        let announces = Announces::new(&keys.groups, keys.operators.clone());
+        Self { sealed: Some((keys, announces)) }
+    }
+
+    /// Opens what came from `from` by the control group; `wall` is unix seconds.
+    ///
+    /// # Errors
+    /// [`WireError::Unsealed`] for an announce in the clear where seals are asked for, and
+    /// [`WireError::Sealed`] the other way round; otherwise what is wrong with it.
+    pub fn open_announce(
+        &mut self,
+        now: Timestamp,
+        wall: u64,
+        from: IpAddr,
+        datagram: &[u8],
+    ) -> Result<(CommonHeader, Box<Announce>), WireError> {
+        match &mut self.sealed {
+            Some((_, announces)) => announces.open(now, wall, from, datagram),
+            None => match Message::parse(open_plain(datagram)?)? {
+                (header, Message::Announce(announce)) => Ok((header, announce)),
+                _ => Err(WireError::Unexpected),
+            },
+        }
+    }
+
+    /// The seal of one session, for the process that `nonce` belongs to. `header` is that of the
+    /// announce.
+    ///
+    /// # Errors
+    /// [`WireError::UnknownKey`] where the announce was closed with a key that is not held.
+    pub fn member(
+        &self,
+        header: &CommonHeader,
+        announce: &Announce,
+        nonce: BootNonce,
+    ) -> Result<MemberSeal, WireError> {
+        let session = header.session;
+        let Some((keys, _)) = &self.sealed else { return Ok(MemberSeal { session, sealed: None }) };
+        let context = Context::new(session, announce);
+        let group = keys.groups.iter().find(|group| epoch(group) == header.key_epoch);
+        let streams = StreamKey::all(group.ok_or(WireError::UnknownKey)?, &context);
+        let (up, down) = context.host_keys(&keys.host, nonce);
+        let sealed = SealedMember {
+            context,
+            streams,
+            up,
+            down,
+            operators: keys.operators.clone(),
+            windows: Default::default(),
+            next_seq: 1,
+        };
+        Ok(MemberSeal { session, sealed: Some(Box::new(sealed)) })
+    }
+}
+
+/// Opens what comes in one session, and closes what the host sends.
+#[derive(Debug)]
+pub struct MemberSeal {
+    session: SessionId,
+    sealed: Option<Box<SealedMember>>,
+}
+
+#[derive(Debug)]
+struct SealedMember {
+    context: Context,
+    streams: [StreamKey; 3],
+    up: Secret,
+    down: Secret,
+    operators: Keyring,
+    windows: [StreamWindow; 3],
+    /// Number of the next datagram upwards. One at a microsecond would take an hour to use them up.
+    next_seq: u32,
+}
+
+impl MemberSeal {
+    /// Whether a sender must answer this host's JOIN before anything of the session is taken: the
+    /// answer is the proof that the session is not a recording (PROTOCOL 10.6).
+    pub fn needs_proof(&self) -> bool {
+        self.sealed.is_some()
+    }
+
+    /// Opens a datagram that came by `stream`, in its place; what comes back is without the trailer
+    /// and, where it has to be, signed. `wall` is unix seconds.
+    ///
+    /// # Errors
+    /// What is wrong with it; the session must not see it then.
+    pub fn open<'a>(
+        &mut self,
+        stream: Stream,
+        wall: u64,
+        datagram: &'a mut [u8],
+    ) -> Result<&'a [u8], WireError> {
+        let Some(sealed) = &mut self.sealed else { return open_plain(datagram) };
+        let kind = peek_kind(datagram).ok_or(WireError::Kind)?;
+        if stream == Stream::Alone && is_answer(kind) {
+            return sealed.open_answer(kind, wall, datagram);
+        }
+        let inner = sealed.streams[stream as usize].open(datagram)?;
+        if signature::is_needed(kind) {
+            sealed.judge(kind, wall, inner)?;
+            if kind != Kind::Hashes && !sealed.windows[stream as usize].take(seq_of(inner)?) {
+                return Err(WireError::Replayed);
+            }
+        }
+        Ok(inner)
+    }
+
+    /// Appends a message of this host, closed, to `out`.
+    pub fn close(&mut self, message: &Message, out: &mut Vec<u8>) {
+        let from = out.len();
+        let Some(sealed) = &mut self.sealed else {
+            message.emit(self.session, 0, 0, out);
+            return append_checksum(from, out);
+        };
+        message.emit(self.session, sealed.next_seq, sealed.streams[0].epoch(), out);
+        sealed.next_seq = sealed.next_seq.saturating_add(1);
+        mac::close(&sealed.up, from, out);
+    }
+}
+
+impl SealedMember {
+    fn open_answer<'a>(
+        &self,
+        kind: Kind,
+        wall: u64,
+        datagram: &'a [u8],
+    ) -> Result<&'a [u8], WireError> {
+        if control::epoch_of(datagram)? != self.streams[0].epoch() {
+            return Err(WireError::UnknownKey);
+        }
+        let inner = mac::open(&self.down, datagram)?;
+        if signature::is_needed(kind) {
+            self.judge(kind, wall, inner)?;
+        }
+        Ok(inner)
+    }
+
+    fn judge(&self, kind: Kind, wall: u64, inner: &[u8]) -> Result<(), WireError> {
+        signature::verify(&self.operators, Purpose::Control(self.context), inner)?;
+        if signature::expires(kind) {
+            signature::check_expiry(inner, wall)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a message to one host is closed with the host's key and not with the stream's.
+fn is_answer(kind: Kind) -> bool {
+    matches!(kind, Kind::JoinAck | Kind::CatchUp) || signature::expires(kind)
+}
+
+fn seq_of(inner: &[u8]) -> Result<u32, WireError> {
+    Ok(CommonHeader::parse(inner)?.0.seq)
+}
