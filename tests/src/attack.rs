@@ -67,6 +67,73 @@ pub fn beside<T: Send>(
     })
 }
 
+/// What was said in a session, in order: where to, and the datagram.
+pub type Recording = Vec<(SocketAddr, Vec<u8>)>;
+
+/// Runs `work` while `node` writes down what goes to the groups.
+///
+/// # Panics
+/// When the machine gives no socket, or `work` does.
+pub fn record<T: Send>(node: &Node, work: impl FnOnce() -> T) -> (T, Recording) {
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let listener = scope.spawn(|| {
+            let IpAddr::V4(address) = node.address(Family::V4) else { panic!("it is IPv4") };
+            node.run_inside(|| write_down(address, &stop))
+        });
+        let done = work();
+        stop.store(true, Ordering::Relaxed);
+        (done, listener.join().unwrap_or_else(|cause| std::panic::resume_unwind(cause)))
+    })
+}
+
+fn write_down(address: Ipv4Addr, stop: &AtomicBool) -> Recording {
+    let control = listen(Family::V4.group(), address);
+    let (mut data, mut recording) = (None::<(SocketAddr, UdpSocket)>, Recording::new());
+    let mut buffer = [0; 2048];
+    while !stop.load(Ordering::Relaxed) {
+        while let Ok((bytes, _)) = control.recv_from(&mut buffer) {
+            let inner = &buffer[..bytes.saturating_sub(TAG_BYTES)];
+            if let Ok((_, Message::Announce(announce))) = Message::parse(inner) {
+                let group = announce.data_group;
+                data.get_or_insert_with(|| (group, listen(group, address)));
+            }
+            recording.push((Family::V4.group(), buffer[..bytes].to_vec()));
+        }
+        if let Some((group, socket)) = &data {
+            while let Ok((bytes, _)) = socket.recv_from(&mut buffer) {
+                recording.push((*group, buffer[..bytes].to_vec()));
+            }
+        }
+        thread::sleep(Duration::from_micros(200));
+    }
+    recording
+}
+
+/// Plays a recording from `node`, a millisecond after every eighth datagram.
+///
+/// # Panics
+/// When the machine gives no socket.
+pub fn play(node: &Node, recording: &Recording) {
+    let IpAddr::V4(address) = node.address(Family::V4) else { panic!("it is IPv4") };
+    let socket = node.run_inside(|| speak(address));
+    for (nth, (to, datagram)) in recording.iter().enumerate() {
+        // What does not leave is as good as lost.
+        let _ = socket.send_to(datagram, to);
+        if nth % 8 == 0 {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// A socket of its own, for groups too.
+fn speak(address: Ipv4Addr) -> UdpSocket {
+    let socket = UdpSocket::bind((address, 0)).expect("a socket of its own");
+    socket.set_nonblocking(true).expect("a socket can");
+    rustix::net::sockopt::set_ip_multicast_if(&socket, &address).expect("the address is ours");
+    socket
+}
+
 /// What it knows of the session that it attacks.
 struct Victim {
     id: SessionId,
@@ -94,15 +161,12 @@ struct Attacker<'a> {
 impl<'a> Attacker<'a> {
     fn new(address: IpAddr, attack: &'a Attack) -> Self {
         let IpAddr::V4(address) = address else { panic!("attacks are over IPv4") };
-        let own = UdpSocket::bind((address, 0)).expect("a socket of its own");
-        own.set_nonblocking(true).expect("a socket can");
-        rustix::net::sockopt::set_ip_multicast_if(&own, &address).expect("the address is ours");
         Self {
             attack,
             address,
             control: listen(Family::V4.group(), address),
             data: None,
-            own,
+            own: speak(address),
             rng: StdRng::seed_from_u64(7),
             victim: None,
             recorded: Vec::new(),
