@@ -6,7 +6,8 @@
 //!   (the code);
 //! * mechanisms, told `now` and their random numbers: [`geometry`], [`timers`], [`pacer`],
 //!   [`backoff`], [`grtt`], [`seal`];
-//! * the world, impure and opted out of the purity line by name: [`clock`], [`net`].
+//! * the world, impure and opted out of the purity line by name: [`clock`], [`net`]; below them
+//!   [`sys`], where everything unsafe is.
 //!
 //! Everything above the last line is pure: no clock, socket, thread, file or unseeded randomness.
 
@@ -28,6 +29,7 @@ pub mod limits;
 pub mod net;
 pub mod pacer;
 pub mod seal;
+pub mod sys;
 pub mod time;
 pub mod timers;
 pub mod units;

@@ -2,43 +2,18 @@
 //! Method: an allocator that counts what this thread asks for, and hostile datagrams of every kind
 //! whose counts and lengths promise far more than is there.
 
-#![expect(unsafe_code, reason = "a counting allocator can only be installed as a GlobalAlloc")]
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
 use common::id::SessionId;
+use common::sys::memory::{CountingAllocator, asked_bytes};
 use common::wire::{Announce, Kind, Message, SymbolHeader, open_plain, peek_kind};
 
-struct Counting;
-
-thread_local! {
-    static ASKED_BYTES: Cell<usize> = const { Cell::new(0) };
-}
-
-// SAFETY: every call is passed on unchanged to the system's allocator; counting touches only a
-// thread-local number that itself needs no allocation.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ASKED_BYTES.with(|bytes| bytes.set(bytes.get() + layout.size()));
-        // SAFETY: the caller keeps GlobalAlloc's contract, which is the same one.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
-static COUNTING: Counting = Counting;
+static COUNTING: CountingAllocator = CountingAllocator;
 
 /// Bytes that `work` asks the allocator for, all requests added up.
 fn asked_by(work: impl FnOnce()) -> usize {
-    let before = ASKED_BYTES.get();
+    let before = asked_bytes();
     work();
-    ASKED_BYTES.get() - before
+    asked_bytes() - before
 }
 
 /// A small generator, so that a failure repeats.

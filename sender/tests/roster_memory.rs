@@ -2,16 +2,13 @@
 //! what is in use, and a session that ten thousand hosts join and report to, through its public
 //! face.
 
-#![expect(unsafe_code, reason = "a counting allocator can only be installed as a GlobalAlloc")]
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use common::digest::Digest;
 use common::geometry::{Geometry, PreambleLengths};
 use common::id::{BootNonce, ImageKind, ReleaseId, SessionId, Slot};
+use common::sys::memory::{CountingAllocator, used_bytes};
 use common::time::Timestamp;
 use common::units::Bitrate;
 use common::wire::{
@@ -24,30 +21,8 @@ use sender::session::{Config, Expect, LISTEN, Output, Quorum, RateRequest, Sessi
 const HOST_BYTES_MAX: usize = 512;
 const HOSTS: usize = 10_000;
 
-struct Counting;
-
-thread_local! {
-    static USED_BYTES: Cell<usize> = const { Cell::new(0) };
-}
-
-// SAFETY: every call is passed on unchanged to the system's allocator; counting touches only a
-// thread-local number that itself needs no allocation.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        USED_BYTES.with(|bytes| bytes.set(bytes.get().wrapping_add(layout.size())));
-        // SAFETY: the caller keeps GlobalAlloc's contract, which is the same one.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        USED_BYTES.with(|bytes| bytes.set(bytes.get().wrapping_sub(layout.size())));
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
-static COUNTING: Counting = Counting;
+static COUNTING: CountingAllocator = CountingAllocator;
 
 fn config() -> Config {
     let lengths = PreambleLengths { manifest: 1000, ..PreambleLengths::default() };
@@ -149,7 +124,7 @@ fn a_host_costs_the_sender_at_most_half_a_kilobyte() {
     let now = start + LISTEN;
     session.handle_timeout(now);
     drain(&mut session, now);
-    let before = USED_BYTES.get();
+    let before = used_bytes();
     for message in [join, status] {
         for host in 0..HOSTS {
             let address = [198, 18, (host >> 8) as u8, host as u8];
@@ -157,7 +132,7 @@ fn a_host_costs_the_sender_at_most_half_a_kilobyte() {
             drain(&mut session, now);
         }
     }
-    let bytes = (USED_BYTES.get() - before) / HOSTS;
+    let bytes = (used_bytes() - before) / HOSTS;
     assert_eq!(session.progress().joined, HOSTS);
     assert!(bytes <= HOST_BYTES_MAX, "{bytes} bytes a host");
     assert!(bytes > 100, "what is counted is the roster: {bytes} bytes a host");

@@ -68,6 +68,14 @@ fn pure_modules_do_not_touch_the_world() {
 }
 
 #[test]
+fn what_is_unsafe_is_in_one_module() {
+    assert_none(&judge(rules::unsafe_elsewhere));
+    let place = |source: &Source| source.is_below(rules::UNSAFE.trim_end_matches('/'));
+    let sources = source::read_all(&root());
+    assert!(sources.iter().filter(|source| place(source)).count() > 1, "the module is there");
+}
+
+#[test]
 fn every_program_that_is_called_is_installed_by_tests_run() {
     let installed = programs::installed(&root());
     let sources = source::read_all(&root());

@@ -1,6 +1,6 @@
 //! Rules about one file at a time.
 
-use crate::source::{Finding, Source};
+use crate::source::{Finding, Line, Source};
 
 const COLUMNS_MAX: usize = 100;
 const FUNCTION_LINES_MAX: usize = 70;
@@ -16,17 +16,21 @@ const UNFINISHED_CODE: [&str; 4] = ["dbg!(", "todo!(", "unimplemented!(", "#[ign
 ///
 /// A place ending in a slash is a directory. The list is the purity line of ARCHITECTURE.md.
 const PURE: [&str; 3] = ["common/src/", "sender/src/session/", "receiver/src/session/"];
-const IMPURE: [&str; 6] = [
+const IMPURE: [&str; 7] = [
     "common/src/bundle/file.rs",
     "common/src/bundle/ordered.rs",
     "common/src/clock.rs",
     "common/src/guard.rs",
     "common/src/keys/file.rs",
     "common/src/net/",
+    "common/src/sys/",
 ];
 
+/// The one module that may be unsafe; that each block there has its reason is clippy's to see.
+pub(crate) const UNSAFE: &str = "common/src/sys/";
+
 /// What belongs to the world. Addresses of `std::net` and `Duration` do not.
-const WORLD: [&str; 21] = [
+const WORLD: [&str; 29] = [
     "std::env",
     "std::fs",
     "std::net::TcpListener",
@@ -40,8 +44,16 @@ const WORLD: [&str; 21] = [
     "std::time::SystemTime",
     "common::clock",
     "common::net",
+    "common::sys::files",
+    "common::sys::landlock",
+    "common::sys::processes",
+    "common::sys::sockets",
     "crate::clock",
     "crate::net",
+    "crate::sys::files",
+    "crate::sys::landlock",
+    "crate::sys::processes",
+    "crate::sys::sockets",
     "indicatif",
     "libc",
     "rustix",
@@ -122,6 +134,21 @@ pub(crate) fn impure(source: &Source) -> Vec<Finding> {
         return Vec::new();
     }
     paths_used(source, &WORLD, "pass it in: this module is pure (tests/tidy/rules.rs has the list)")
+}
+
+/// Unsafe code, and leave for it, outside the module that is there for it; in tests as well.
+pub(crate) fn unsafe_elsewhere(source: &Source) -> Vec<Finding> {
+    if source.path.to_string_lossy().starts_with(UNSAFE) {
+        return Vec::new();
+    }
+    let is_part = |character: char| character.is_alphanumeric() || character == '_';
+    let words = |line: &'_ Line| -> Option<&'static str> {
+        let mut words = line.code.split(|character| !is_part(character));
+        words.find_map(|word| ["unsafe", "unsafe_code"].into_iter().find(|it| *it == word))
+    };
+    let found = source.lines.iter().zip(1..).filter_map(|(line, at)| Some((words(line)?, at)));
+    let remedy = "find a safe wrapper, or make one in common/src/sys";
+    found.map(|(word, at)| Finding::new(source, at, format!("has {word}"), remedy)).collect()
 }
 
 /// Uses of a path that is or begins with one of `prefixes`, outside tests.
@@ -318,6 +345,24 @@ mod tests {
         assert_eq!(crossed_roles(&at("receiver/src/x.rs", text)).len(), 2);
         assert_eq!(crossed_roles(&at("common/src/x.rs", text)).len(), 2);
         assert!(crossed_roles(&at("tests/src/x.rs", text)).is_empty());
+    }
+
+    #[test]
+    fn unsafe_is_found_as_a_word_of_code_everywhere_but_in_its_module() {
+        let text = "#![expect(unsafe_code)]\nfn f() { unsafe { g() } }\n// unsafe\n\
+                    fn h() { unshare_unsafe(\"unsafe\") }\n\
+                    #[cfg(test)]\nmod t {\nunsafe fn x() {}\n}\n";
+        let found = said(&unsafe_elsewhere(&at("receiver/src/x.rs", text)));
+        let lines: Vec<&str> = found.iter().map(|it| it.split(';').next().unwrap()).collect();
+        assert_eq!(
+            lines,
+            [
+                "receiver/src/x.rs:1: has unsafe_code",
+                "receiver/src/x.rs:2: has unsafe",
+                "receiver/src/x.rs:7: has unsafe",
+            ]
+        );
+        assert!(unsafe_elsewhere(&at("common/src/sys/x.rs", text)).is_empty());
     }
 
     #[test]

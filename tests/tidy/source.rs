@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Directories below the root that hold sources.
-const PARTS: [&str; 7] = [".ci", "bench", "common", "fuzz", "receiver", "sender", "tests"];
+const PARTS: [&str; 6] = [".ci", "bench", "common", "receiver", "sender", "tests"];
 
 /// Something that a rule objects to.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,16 +9,13 @@ use std::sync::LazyLock;
 use reed_solomon_simd::engine::{DefaultEngine, Engine};
 
 use super::matrix::{log, product};
+use crate::sys::gfni::{self, Quarters};
 
 /// Symbols are coded in groups of so many bytes: the low bytes of 32 elements, then their high
 /// bytes (PROTOCOL 3.7).
 pub(super) const LANE_BYTES: usize = 64;
 /// Elements of a group.
 pub(super) const LANE_ELEMENTS: usize = 32;
-
-/// A matrix of 16 × 16 bits: what low bytes contribute to low bytes, high to low, low to high, high
-/// to high; as GFNI wants each: the byte 7 − i has the input bits that make output bit i.
-type Quarters = [u64; 4];
 
 /// Matrices of the elements that have only a low byte, and of those that have only a high one: that
 /// of a sum is the sum of the matrices.
@@ -71,6 +68,7 @@ impl Adder {
         if let Some([low, high]) = self.matrices {
             let [low_byte, high_byte] = factor.to_le_bytes().map(usize::from);
             let quarters = std::array::from_fn(|at| low[low_byte][at] ^ high[high_byte][at]);
+            let (target, source) = (target.as_chunks_mut().0, source.as_chunks().0);
             return gfni::add_product(target, source, quarters);
         }
         self.product.clear();
@@ -83,91 +81,6 @@ impl Adder {
 /// Adds `other` to `target`: addition in the field.
 pub(super) fn xor(target: &mut [u8], other: &[u8]) {
     target.iter_mut().zip(other).for_each(|(byte, other)| *byte ^= other);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[expect(unsafe_code, reason = "instructions that not every processor has")]
-mod gfni {
-    use std::arch::x86_64::{
-        __m256i, _mm256_gf2p8affine_epi64_epi8, _mm256_loadu_si256, _mm256_set1_epi64x,
-        _mm256_storeu_si256, _mm256_xor_si256,
-    };
-
-    use super::{LANE_BYTES, LANE_ELEMENTS, Quarters};
-
-    /// Whether this processor has the instructions.
-    pub(super) fn is_here() -> bool {
-        is_x86_feature_detected!("gfni") && is_x86_feature_detected!("avx2")
-    }
-
-    /// As [`super::Adder::add_product`].
-    ///
-    /// # Panics
-    /// When the instructions are not here.
-    pub(super) fn add_product(target: &mut [u8], source: &[u8], quarters: Quarters) {
-        assert!(is_here(), "asked before");
-        // SAFETY: the line above.
-        unsafe { add(target, source, quarters) }
-    }
-
-    #[target_feature(enable = "gfni,avx2")]
-    fn add(target: &mut [u8], source: &[u8], quarters: Quarters) {
-        let matrices = quarters.map(|matrix| _mm256_set1_epi64x(matrix.cast_signed()));
-        let [low_low, high_low, low_high, high_high] = matrices;
-        let targets = target.as_chunks_mut::<LANE_BYTES>().0.iter_mut();
-        for (target, source) in targets.zip(source.as_chunks::<LANE_BYTES>().0) {
-            let [low, high] = load(source);
-            let [target_low, target_high] = load(target);
-            let low_sum = sum(target_low, times(low, low_low), times(high, high_low));
-            let high_sum = sum(target_high, times(low, low_high), times(high, high_high));
-            store(target, low_sum, high_sum);
-        }
-    }
-
-    #[target_feature(enable = "gfni,avx2")]
-    fn times(bytes: __m256i, matrix: __m256i) -> __m256i {
-        _mm256_gf2p8affine_epi64_epi8::<0>(bytes, matrix)
-    }
-
-    #[target_feature(enable = "avx2")]
-    fn sum(a: __m256i, b: __m256i, c: __m256i) -> __m256i {
-        _mm256_xor_si256(a, _mm256_xor_si256(b, c))
-    }
-
-    #[target_feature(enable = "avx2")]
-    fn load(group: &[u8; LANE_BYTES]) -> [__m256i; 2] {
-        let halves = group.as_chunks::<LANE_ELEMENTS>().0;
-        // SAFETY: each half has the 32 bytes that are read, which need no alignment.
-        unsafe {
-            [
-                _mm256_loadu_si256(halves[0].as_ptr().cast()),
-                _mm256_loadu_si256(halves[1].as_ptr().cast()),
-            ]
-        }
-    }
-
-    #[target_feature(enable = "avx2")]
-    fn store(group: &mut [u8; LANE_BYTES], low: __m256i, high: __m256i) {
-        let halves = group.as_chunks_mut::<LANE_ELEMENTS>().0;
-        // SAFETY: each half has the 32 bytes that are written, which need no alignment.
-        unsafe {
-            _mm256_storeu_si256(halves[0].as_mut_ptr().cast(), low);
-            _mm256_storeu_si256(halves[1].as_mut_ptr().cast(), high);
-        }
-    }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-mod gfni {
-    /// Other processors have no such instructions.
-    pub(super) fn is_here() -> bool {
-        false
-    }
-
-    /// Never called.
-    pub(super) fn add_product(_: &mut [u8], _: &[u8], _: super::Quarters) {
-        unreachable!("asked before")
-    }
 }
 
 #[cfg(test)]

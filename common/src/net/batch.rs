@@ -9,7 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 
-use super::sys::{self, Received, SLOTS};
+use crate::sys::sockets::{self, Received, SLOTS};
 
 /// One kernel buffer: a UDP datagram or a coalesced train is never longer than 65,535 bytes.
 const SLOT_BYTES: usize = 64 << 10;
@@ -120,7 +120,7 @@ impl RecvBatch {
     pub(super) fn fill(&mut self, socket: BorrowedFd<'_>) -> io::Result<Filled> {
         self.clear();
         let mut received = [Received::EMPTY; SLOTS];
-        let count = sys::receive(socket, &mut self.storage, SLOT_BYTES, &mut received)?;
+        let count = sockets::receive(socket, &mut self.storage, SLOT_BYTES, &mut received)?;
         let mut cut = 0;
         for (slot, buffer) in received[..count].iter().enumerate() {
             cut += usize::from(!self.split(slot, buffer));

@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::sys;
+use crate::sys::sockets;
 use crate::units::Bitrate;
 
 /// Where a packet to the default group would go; connecting asks for the route and sends nothing.
@@ -142,7 +142,7 @@ pub enum InterfaceError {
 /// # Errors
 /// The kernel's.
 pub fn interfaces() -> io::Result<Vec<Interface>> {
-    let addresses = sys::interface_addresses()?;
+    let addresses = sockets::interface_addresses()?;
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))
         .or_else(|_| Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP)))?;
     let mut found: Vec<Interface> = Vec::new();
@@ -154,11 +154,11 @@ pub fn interfaces() -> io::Result<Vec<Interface>> {
             name: name.clone(),
             index,
             // The interface may be gone since it was listed; an mtu of zero fits no datagram.
-            mtu: sys::interface_mtu(socket.as_fd(), name).unwrap_or(0),
+            mtu: sockets::interface_mtu(socket.as_fd(), name).unwrap_or(0),
             v4: None,
             v6: None,
             addresses: Vec::new(),
-            speed: sys::interface_speed_megabits(socket.as_fd(), name)
+            speed: sockets::interface_speed_megabits(socket.as_fd(), name)
                 .map(|megabits| Bitrate::from_megabits(megabits.into())),
             is_loopback: is(libc::IFF_LOOPBACK),
             is_up: is(libc::IFF_UP) && is(libc::IFF_RUNNING),

@@ -15,7 +15,6 @@ mod group;
 mod interface;
 mod link;
 mod socket;
-mod sys;
 mod wait;
 
 pub use batch::RecvBatch;

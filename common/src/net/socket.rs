@@ -1,20 +1,21 @@
 //! [`Link`]s and the [`Network`] that are the kernel's: UDP sockets, set up and used in trains.
 //!
-//! Not here: unsafe calls (`sys`), and any meaning of a datagram.
+//! Not here: unsafe calls ([`sockets`]), and any meaning of a datagram.
 //! Invariants: a group link receives what is sent to its group over its interface, nothing else; no
 //! datagram leaves in fragments; a send never spins.
 
 use std::io::{self, ErrorKind, IoSlice};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use socket2::{MsgHdr, Protocol, SockAddr, Socket, Type};
 
+use super::find_interface;
 use super::wait::{wait, wait_for_room};
 use super::{Buffers, Family, Interface, Link, LinkCounters, LinkOptions, Network, RecvBatch};
-use super::{find_interface, sys};
+use crate::sys::sockets;
 
 /// Datagrams that the kernel cuts out of one train; newer kernels take 128.
 const TRAIN_DATAGRAMS_MAX: usize = 64;
@@ -121,7 +122,7 @@ impl SystemLink {
         }
         if options.has_gro {
             // A kernel without it hands the datagrams over one by one.
-            let _ = sys::set_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO, &1_i32);
+            let _ = sockets::set_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 1);
         }
         if bind.ip().is_multicast() {
             // Several processes of a machine may listen to a group; each gets a copy. Never for
@@ -231,7 +232,7 @@ impl SystemLink {
 
     fn change_membership(&self, is_joining: bool) -> io::Result<()> {
         let (group, source) = (self.local, self.options.source);
-        sys::change_membership(self.as_fd(), group, source, self.interface.index, is_joining)
+        sockets::change_membership(self.as_fd(), group, source, self.interface.index, is_joining)
     }
 
     /// Opens the group anew on the interface that has our interface's name now: a socket belongs
@@ -279,7 +280,7 @@ impl Link for SystemLink {
     fn kernel_drops(&mut self) -> u64 {
         // Asked for and not read from a control message (SO_RXQ_OVFL), which comes only with the
         // next datagram: a host that lost everything would report nothing.
-        if let Ok(drops) = sys::socket_drops(self.socket.as_fd()) {
+        if let Ok(drops) = sockets::socket_drops(self.socket.as_fd()) {
             self.drops.on_kernel_count(drops);
         }
         self.drops.datagrams
@@ -386,13 +387,12 @@ fn is_refusal(error: &io::Error) -> bool {
     )
 }
 
-/// Asks for the buffers and returns what was granted to receive.
 /// Asks for buffers; what was granted.
 fn set_buffers(socket: &Socket, wanted: &Buffers) -> io::Result<Buffers> {
     // Privileged processes may exceed net.core.rmem_max and wmem_max; others get what they allow.
     let force = |option, bytes: usize| {
         let bytes = i32::try_from(bytes).unwrap_or(i32::MAX / 2);
-        sys::set_option(socket.as_fd(), libc::SOL_SOCKET, option, &bytes)
+        sockets::set_option(socket.as_fd(), libc::SOL_SOCKET, option, bytes)
     };
     if force(libc::SO_RCVBUFFORCE, wanted.receive_bytes).is_err() {
         socket.set_recv_buffer_size(wanted.receive_bytes)?;
@@ -413,7 +413,7 @@ fn set_up_v4(socket: &Socket, interface: &Interface, options: &LinkOptions) -> i
     socket.set_tos_v4(u32::from(options.dscp) << 2)?;
     // PROBE: don't fragment, and believe no "fragmentation needed" of a stranger.
     let probe = libc::IP_PMTUDISC_PROBE;
-    sys::set_option(socket.as_fd(), libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, &probe)
+    sockets::set_option(socket.as_fd(), libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, probe)
 }
 
 fn set_up_v6(socket: &Socket, interface: &Interface, options: &LinkOptions) -> io::Result<()> {
@@ -425,8 +425,8 @@ fn set_up_v6(socket: &Socket, interface: &Interface, options: &LinkOptions) -> i
     socket.set_multicast_hops_v6(options.ttl.into())?;
     socket.set_tclass_v6(u32::from(options.dscp) << 2)?;
     let probe = libc::IPV6_PMTUDISC_PROBE;
-    sys::set_option(socket.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, &probe)?;
-    sys::set_option(socket.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, &1_i32)
+    sockets::set_option(socket.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, probe)?;
+    sockets::set_option(socket.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, 1)
 }
 
 /// Sends groups' datagrams over `interface` whatever the routes say, in the family of `of`.
@@ -436,13 +436,8 @@ fn set_outgoing(socket: &Socket, of: SocketAddr, interface: &Interface) -> io::R
     }
     // By number, because an address may be on two interfaces; with the address, because the kernel
     // would else take any of the machine's as the sender's on an interface of loopback scope.
-    let address = interface.v4.map_or(0, |v4| u32::from_ne_bytes(v4.octets()));
-    let request = libc::ip_mreqn {
-        imr_multiaddr: libc::in_addr { s_addr: 0 },
-        imr_address: libc::in_addr { s_addr: address },
-        imr_ifindex: interface.index.cast_signed(),
-    };
-    sys::set_option(socket.as_fd(), libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &request)
+    let address = interface.v4.unwrap_or(Ipv4Addr::UNSPECIFIED);
+    sockets::set_multicast_interface_v4(socket.as_fd(), interface.index, address)
 }
 
 /// `address`, with `interface_index` as the scope of an IPv6 address that needs one and has none.

@@ -2,13 +2,14 @@
 //!
 //! A namespace belongs to a thread and to nothing with a name: when the test ends, also by a panic
 //! or by kill -9, the kernel removes it with its interfaces, and there is nothing to clean up.
-#![expect(unsafe_code, reason = "unshare has no safe wrapper")]
 #![expect(clippy::disallowed_methods, reason = "a namespace is a thread's; CI is asked for")]
 #![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 
 use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
+
+use common::sys::processes;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -25,10 +26,8 @@ impl Namespace {
         let (ready, is_ready) = mpsc::channel();
         let (jobs, todo) = mpsc::channel::<Job>();
         thread::spawn(move || {
-            // SAFETY: only this thread's network changes; descriptors and memory stay shared.
-            let is_done = unsafe { libc::unshare(libc::CLONE_NEWNET) } == 0;
-            // SAFETY: gettid has no preconditions.
-            let _ = ready.send(is_done.then(|| unsafe { libc::gettid() }));
+            let left = processes::leave(processes::Namespace::Network);
+            let _ = ready.send(left.is_ok().then(|| rustix::thread::gettid().as_raw_pid()));
             todo.into_iter().for_each(|job| job());
         });
         let Some(thread_id) = is_ready.recv().expect("the thread answers") else {

@@ -6,18 +6,13 @@
 //! Written on the three system calls: what this program needs of them is one ruleset, and it has to
 //! name what an old kernel leaves open.
 
-#![expect(unsafe_code, reason = "Landlock's three system calls have no wrapper in rustix or libc")]
-
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// `LANDLOCK_CREATE_RULESET_VERSION` of linux/landlock.h.
-const VERSION: u32 = 1;
-/// `LANDLOCK_RULE_PATH_BENEATH`.
-const PATH_BENEATH: u32 = 1;
+use common::sys::landlock::{self, Known, Ruleset};
 
 const WRITE_FILE: u64 = 1 << 1;
 const READ_FILE: u64 = 1 << 2;
@@ -42,23 +37,6 @@ const RECEIVE: u64 = WRITE_FILE | READ_FILE | READ_DIRECTORY | REMOVE_FILE | MAK
 /// The one file elsewhere that it reads: it tells machines of one name apart.
 const MACHINE: &str = "/etc/machine-id";
 
-/// `struct landlock_ruleset_attr`.
-#[repr(C)]
-struct Ruleset {
-    files: u64,
-    network: u64,
-    scopes: u64,
-}
-
-/// `struct landlock_path_beneath_attr`.
-#[repr(C, packed)]
-struct Rule {
-    allowed: u64,
-    parent: i32,
-}
-
-const _: () = assert!(size_of::<Ruleset>() == 24 && size_of::<Rule>() == 12);
-
 /// Leaves the calling thread, and those that it will start, `directories` to receive into; lines
 /// about what this kernel does not restrict.
 ///
@@ -79,8 +57,7 @@ pub(super) fn restrict(directories: &[PathBuf]) -> io::Result<Vec<String>> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    // SAFETY: an open descriptor and no flags.
-    checked(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) })?;
+    landlock::restrict_thread(&ruleset)?;
     Ok(missing(version))
 }
 
@@ -101,13 +78,8 @@ fn missing(version: i32) -> Vec<String> {
 
 /// The version that this kernel has; none where it has no Landlock, or has it switched off.
 fn version() -> io::Result<Option<i32>> {
-    let none = std::ptr::null::<Ruleset>();
-    // SAFETY: with this flag the kernel reads no ruleset.
-    let answer = checked(unsafe {
-        libc::syscall(libc::SYS_landlock_create_ruleset, none, 0_usize, VERSION)
-    });
-    match answer {
-        Ok(version) => Ok(Some(i32::try_from(version).unwrap_or(i32::MAX))),
+    match landlock::version() {
+        Ok(version) => Ok(Some(version)),
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EOPNOTSUPP)) => {
             Ok(None)
         }
@@ -116,35 +88,18 @@ fn version() -> io::Result<Option<i32>> {
 }
 
 fn create(version: i32, files: u64) -> io::Result<OwnedFd> {
-    let ruleset = Ruleset { files, network: TCP, scopes: SCOPES };
     // A kernel that does not know the last fields takes no more than it knows.
-    let bytes: usize = match version {
-        SCOPES_SINCE.. => 24,
-        TCP_SINCE.. => 16,
-        _ => 8,
+    let known = match version {
+        SCOPES_SINCE.. => Known::Scopes,
+        TCP_SINCE.. => Known::Network,
+        _ => Known::Files,
     };
-    // SAFETY: the kernel reads `bytes` of the ruleset, which has as many, and keeps no pointer.
-    let answer = checked(unsafe {
-        libc::syscall(libc::SYS_landlock_create_ruleset, &raw const ruleset, bytes, 0)
-    })?;
-    let descriptor = i32::try_from(answer).map_err(io::Error::other)?;
-    // SAFETY: the kernel just opened it for this call alone.
-    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+    landlock::create(&Ruleset { files, network: TCP, scopes: SCOPES }, known)
 }
 
 fn allow(ruleset: &OwnedFd, path: &Path, allowed: u64) -> io::Result<()> {
     let parent: File = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path)?;
-    let rule = Rule { allowed, parent: parent.as_raw_fd() };
-    // SAFETY: the kernel reads one rule, whose layout is asserted above; both descriptors are open.
-    checked(unsafe {
-        let ruleset = ruleset.as_raw_fd();
-        libc::syscall(libc::SYS_landlock_add_rule, ruleset, PATH_BENEATH, &raw const rule, 0)
-    })?;
-    Ok(())
-}
-
-fn checked(answer: libc::c_long) -> io::Result<libc::c_long> {
-    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
+    landlock::allow(ruleset, &parent, allowed)
 }
 
 #[cfg(test)]

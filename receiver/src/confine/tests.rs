@@ -1,7 +1,6 @@
 //! What a confined thread tries, and is refused.
 
 #![expect(clippy::disallowed_methods, reason = "tests touch files")]
-#![expect(unsafe_code, reason = "what is tried are bare system calls")]
 
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
@@ -10,6 +9,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 
+use common::sys::processes::{self, Namespace};
 use rustix::mount::MountFlags;
 use rustix::process::{Gid, Signal, Uid};
 
@@ -37,15 +37,6 @@ fn confined<T: Send>(incoming: &Path, attempt: impl FnOnce() -> T + Send) -> T {
 
 fn is_denied<T>(result: io::Result<T>) -> bool {
     result.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
-}
-
-fn ptrace(process: i32) -> io::Result<()> {
-    let none = std::ptr::null_mut::<libc::c_void>();
-    // SAFETY: attaching reads and writes no memory of ours.
-    match unsafe { libc::ptrace(libc::PTRACE_ATTACH, process, none, none) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
 }
 
 #[test]
@@ -89,12 +80,10 @@ fn a_confined_process_writes_what_it_receives_and_is_refused_the_rest() {
         let mounted =
             rustix::mount::mount("none", path("incoming"), "tmpfs", MountFlags::empty(), none);
         assert!(is_denied(mounted.map_err(Into::into)), "mounts");
-        let unshared =
-            unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWUSER) };
-        assert!(is_denied(unshared.map_err(Into::into)), "makes namespaces");
+        assert!(is_denied(processes::leave(Namespace::Users)), "makes namespaces");
         let parent = rustix::process::getpid();
-        assert!(is_denied(ptrace(parent.as_raw_pid())), "traces a process of root");
-        assert!(is_denied(ptrace(process.cast_signed())), "traces another");
+        assert!(is_denied(processes::trace(parent.as_raw_pid())), "traces a process of root");
+        assert!(is_denied(processes::trace(process.cast_signed())), "traces another");
         let victim = rustix::process::Pid::from_raw(process.cast_signed()).unwrap();
         let killed = rustix::process::kill_process(victim, Signal::KILL);
         assert!(is_denied(killed.map_err(Into::into)), "kills");

@@ -17,7 +17,7 @@ mod user;
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
 use std::io;
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use common::id::{AppName, HostName};
 use common::net::{StopFlag, wait};
-use rustix::thread::UnshareFlags;
+use common::sys::processes::{self, Namespace};
 use sd_notify::NotifyState;
 use tracing::{info, warn};
 
@@ -44,8 +44,6 @@ use crate::store::{AppConfig, Owner, Store, StoreError, SystemWorld};
 const THREADS: usize = common::limits::HOST_SESSIONS_MAX + 4;
 /// Who connects and says nothing, or does not read, is left.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The descriptor that a service manager hands over first.
-const FIRST_DESCRIPTOR: i32 = 3;
 
 /// What the administrator asked for.
 #[derive(Debug, Clone)]
@@ -103,8 +101,10 @@ pub fn run(options: &Options, stop: &StopFlag) -> Result<(), HelperError> {
     if options.tenant.user == 0 {
         return Err(HelperError::TenantIsRoot);
     }
-    // Before there is another thread, which would keep the network.
-    leave_network().map_err(|error| HelperError::System("leave the network", error))?;
+    // From now on there is no network for this process, whatever it opens; before there is another
+    // thread, which would keep it.
+    processes::leave(Namespace::Network)
+        .map_err(|error| HelperError::System("leave the network", error))?;
     control::start(stop.clone(), async {}).map_err(|error| HelperError::System("start", error))?;
     let failed = |error| HelperError::Socket { path: options.socket.clone(), error };
     let listener = match inherited().map_err(failed)? {
@@ -132,21 +132,7 @@ fn inherited() -> io::Result<Option<UnixListener>> {
     if sd_notify::listen_fds()?.len() == 0 {
         return Ok(None);
     }
-    Ok(Some(adopt_descriptor().into()))
-}
-
-#[expect(unsafe_code, reason = "a descriptor that was inherited is known by its number alone")]
-fn adopt_descriptor() -> OwnedFd {
-    // SAFETY: the service manager said that it opened this descriptor for us, nothing else here
-    // has it, and this is called once.
-    unsafe { OwnedFd::from_raw_fd(FIRST_DESCRIPTOR) }
-}
-
-/// From now on there is no network for this process, whatever it opens.
-#[expect(unsafe_code, reason = "unshare is unsafe for descriptors and memory, not for networks")]
-fn leave_network() -> io::Result<()> {
-    // SAFETY: a new network namespace invalidates no descriptor and no memory of this process.
-    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.map_err(Into::into)
+    Ok(Some(processes::take_inherited_descriptor()?.into()))
 }
 
 fn announce(options: &Options, store: &Store) {

@@ -1,7 +1,6 @@
 //! What the data path takes of a machine whose business is something else.
 //!
 //! Not here: what one session may take of another's memory ([`crate::daemon`]).
-#![expect(unsafe_code, reason = "ioprio_set has no wrapper in rustix or libc")]
 
 use std::fmt;
 use std::io;
@@ -9,17 +8,11 @@ use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::thread;
 
+use common::sys::processes::{IoRank, rank_thread};
 use serde::Deserialize;
 
 /// A window has at most 64 blocks, which are decoded side by side: more threads find nothing to do.
 pub const WORKERS_MAX: usize = 64;
-
-/// `IOPRIO_WHO_PROCESS` of linux/ioprio.h; with 0 it means the calling thread.
-const WHO_PROCESS: libc::c_int = 1;
-/// `IOPRIO_CLASS_IDLE` in its place.
-const CLASS_IDLE: libc::c_int = 3 << 13;
-/// `IOPRIO_CLASS_NONE` in its place: the rank follows from the process's nice value.
-const CLASS_NONE: libc::c_int = 0;
 
 /// How a disk's scheduler ranks what the data path reads and writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -80,7 +73,7 @@ impl Manners {
         if self.io_class == IoClass::Normal {
             return Ok(());
         }
-        rank_thread(CLASS_IDLE)
+        rank_thread(IoRank::Idle)
     }
 }
 
@@ -88,13 +81,7 @@ impl Manners {
 /// has: what runs for the services does not stand behind them.
 pub fn take_process_rank() {
     // Where the kernel refuses, the rank was never another.
-    let _ = rank_thread(CLASS_NONE);
-}
-
-fn rank_thread(class: libc::c_int) -> io::Result<()> {
-    // SAFETY: three plain numbers; the call changes the calling thread alone.
-    let done = unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, class) };
-    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    let _ = rank_thread(IoRank::OfProcess);
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
 use common::bundle::ImageFacts;
+use common::sys::files;
 use common::wire::Fault;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -29,7 +30,6 @@ use super::partial::{VerifiedImage, clean};
 use super::reconcile::list;
 use super::stage::digest_of;
 use super::step::{Owner, Step};
-use super::sys;
 use super::world::With;
 
 /// Permission bits of an unfinished image.
@@ -118,7 +118,7 @@ impl App {
             return Err(wrong("belongs to another user than who receives"));
         }
         self.give(&file, taken.to_path_buf(), us(), 0o400)?;
-        match sys::nobody_writes(&file) {
+        match files::nobody_writes(&file) {
             Ok(true) => {}
             Ok(false) => {
                 let line = format!("{} is still open for writing somewhere", taken.display());

@@ -38,7 +38,6 @@ mod stage;
 mod state;
 mod step;
 mod switch;
-mod sys;
 mod table;
 mod unpack;
 mod world;

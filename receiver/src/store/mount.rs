@@ -14,13 +14,13 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use common::id::ImageKind;
+use common::sys::files;
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 use super::error::StepError;
 use super::limits::LOOP_ATTEMPTS;
-use super::sys;
 
 /// Bytes at an image's start that tell its kind: the ext and erofs superblocks end before.
 const HEAD_BYTES: usize = 2048;
@@ -233,9 +233,9 @@ fn attach(image: &File, is_direct: bool) -> io::Result<(PathBuf, File)> {
     let control = OpenOptions::new().read(true).write(true).open("/dev/loop-control")?;
     let mut last = io::Error::from(Errno::BUSY);
     for _ in 0..LOOP_ATTEMPTS {
-        let path = PathBuf::from(format!("/dev/loop{}", sys::free_loop(&control)?));
+        let path = PathBuf::from(format!("/dev/loop{}", files::free_loop(&control)?));
         let device = File::open(&path)?;
-        match sys::configure_loop(&device, image, is_direct) {
+        match files::configure_loop(&device, image, is_direct) {
             Ok(()) => return Ok((path, device)),
             // Another process took the device between the two calls.
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) => last = error,

@@ -14,6 +14,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use common::sys::files;
 use rustix::fs::{Advice, FallocateFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
@@ -25,7 +26,7 @@ use super::mount;
 use super::prefix::{Follower, Prefix};
 use super::step::{Owner, Step};
 use super::table::{self, Mounted};
-use super::{sys, unpack};
+use super::unpack;
 
 /// What a step is given beside its names.
 #[derive(Debug, Clone, Copy)]
@@ -135,7 +136,7 @@ impl World for SystemWorld {
             (Step::Link { to, path }, _) => std::os::unix::fs::symlink(to, path)?,
             (Step::Remove { path }, _) => unless_absent(remove(path))?,
             (Step::RemoveTree { path }, _) => unless_absent(remove_tree(path))?,
-            (Step::Detach { device }, _) => sys::clear_loop(&File::open(device)?)?,
+            (Step::Detach { device }, _) => files::clear_loop(&File::open(device)?)?,
             (Step::Write { .. } | Step::Claim { .. } | Step::Mount { .. }, _)
             | (Step::Give { .. } | Step::Unpack { .. }, _) => {
                 unreachable!("the store gives these steps their file, bytes or prefix")
@@ -186,7 +187,7 @@ fn write_image(file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
     if let Some(windows) = windows_passed(offset, end) {
         // Frames come nearly in order: what lies in the window before this one is mostly there.
         let start = (windows - 1) * WRITEBACK_BYTES;
-        sys::start_writeback(file, start, WRITEBACK_BYTES);
+        files::start_writeback(file, start, WRITEBACK_BYTES);
     }
     Ok(())
 }

@@ -133,7 +133,7 @@ fn a_socket_that_refuses_trains_sends_singly_from_then_on() {
     let mut link = joined(group, &options);
     let mut sender = sender(&options);
     // A socket that leaves its checksums out cannot have its trains cut: EINVAL.
-    sys::set_option(sender.as_fd(), libc::SOL_SOCKET, libc::SO_NO_CHECK, &1_i32).unwrap();
+    sockets::set_option(sender.as_fd(), libc::SOL_SOCKET, libc::SO_NO_CHECK, 1).unwrap();
     let train = train(5, 100, 50);
     for _ in 0..2 {
         sender.send(group, &train, 100).unwrap();

@@ -12,7 +12,7 @@ use common::bundle::{
 };
 use common::digest::Digest;
 use common::id::{AppName, ChunkIndex, FrameIndex, ImageKind, ReleaseId};
-
+use common::sys::processes::{self, Namespace};
 use rustix::mount::MountPropagationFlags;
 
 use crate::store::unpack::archive::{Entry, archive};
@@ -53,10 +53,8 @@ pub(in crate::store) fn in_private_mounts(name: &str, test: impl FnOnce(&Path) +
 }
 
 /// Gives this thread mounts of its own, which follow or leave alone those that they were.
-#[expect(unsafe_code, reason = "unshare is unsafe for descriptors and memory, not for mounts")]
 pub(in crate::store) fn leave_mount_namespace(propagation: MountPropagationFlags) {
-    // SAFETY: a new mount namespace invalidates no descriptor and no memory of this process.
-    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNS) }.unwrap();
+    processes::leave(Namespace::Mounts).unwrap();
     rustix::mount::mount_change("/", propagation | MountPropagationFlags::REC).unwrap();
 }
 

@@ -1,12 +1,10 @@
-//! The few system calls that rustix has no safe wrapper for: loop devices, early writeback, leases.
-//!
-//! Not here: any decision. Every function does one call and returns the kernel's answer.
-
-#![expect(unsafe_code, reason = "ioctl, leases and sync_file_range have no safe wrapper in rustix")]
+//! Files: loop devices, leases, early writeback.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+
+use super::checked;
 
 const LOOP_CLR_FD: libc::Ioctl = 0x4C01;
 const LOOP_CONFIGURE: libc::Ioctl = 0x4C0A;
@@ -44,12 +42,11 @@ struct LoopConfig {
 
 const _: () = assert!(size_of::<LoopInfo>() == 232 && size_of::<LoopConfig>() == 304);
 
-fn checked(result: libc::c_int) -> io::Result<libc::c_int> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
-}
-
 /// Number of a loop device that was free a moment ago.
-pub(super) fn free_loop(control: &File) -> io::Result<u32> {
+///
+/// # Errors
+/// The kernel's.
+pub fn free_loop(control: &File) -> io::Result<u32> {
     // SAFETY: the request takes no argument and writes no memory of ours.
     let number = checked(unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_GET_FREE) })?;
     u32::try_from(number).map_err(io::Error::other)
@@ -57,7 +54,10 @@ pub(super) fn free_loop(control: &File) -> io::Result<u32> {
 
 /// Attach `image` to `device` read-only; the kernel detaches it at the last close or unmount. With
 /// `is_direct` the kernel reads past the image's own page cache where it can.
-pub(super) fn configure_loop(device: &File, image: &File, is_direct: bool) -> io::Result<()> {
+///
+/// # Errors
+/// The kernel's, `EBUSY` when the device has a file.
+pub fn configure_loop(device: &File, image: &File, is_direct: bool) -> io::Result<()> {
     let raw: RawFd = image.as_raw_fd();
     let direct = if is_direct { LO_FLAGS_DIRECT_IO } else { 0 };
     let info = LoopInfo {
@@ -84,7 +84,10 @@ pub(super) fn configure_loop(device: &File, image: &File, is_direct: bool) -> io
 }
 
 /// Detach the file behind `device`; where it is still in use, the kernel does it at the last close.
-pub(super) fn clear_loop(device: &File) -> io::Result<()> {
+///
+/// # Errors
+/// The kernel's.
+pub fn clear_loop(device: &File) -> io::Result<()> {
     // SAFETY: the request takes no argument and writes no memory of ours.
     checked(unsafe { libc::ioctl(device.as_raw_fd(), LOOP_CLR_FD) })?;
     Ok(())
@@ -92,7 +95,10 @@ pub(super) fn clear_loop(device: &File) -> io::Result<()> {
 
 /// Whether nobody has `file`, which is open for reading only, open for writing or mapped writable.
 /// The kernel grants a read lease only then.
-pub(super) fn nobody_writes(file: &File) -> io::Result<bool> {
+///
+/// # Errors
+/// The kernel's other than that.
+pub fn nobody_writes(file: &File) -> io::Result<bool> {
     let lease = |kind: libc::c_int| {
         // SAFETY: plain numbers and an open descriptor.
         checked(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, kind) })
@@ -105,7 +111,7 @@ pub(super) fn nobody_writes(file: &File) -> io::Result<bool> {
 }
 
 /// Ask the kernel to start writing `bytes` at `offset` out; waits for nothing, promises nothing.
-pub(super) fn start_writeback(file: &File, offset: u64, bytes: u64) {
+pub fn start_writeback(file: &File, offset: u64, bytes: u64) {
     let range = (i64::try_from(offset), i64::try_from(bytes));
     if let (Ok(offset), Ok(bytes)) = range {
         // SAFETY: plain numbers and an open descriptor. The answer is dropped because this is a

@@ -1,58 +1,56 @@
-//! The calls of the kernel that neither std nor socket2 nor rustix offer safely.
-//!
-//! The only unsafe code of the network layer. Nothing is decided here: each function is one call
-//! with its arguments laid out, and hands owned values back.
-//! Invariant: no pointer outlives the call that it was made for.
-#![expect(
-    unsafe_code,
-    reason = "recvmmsg, getifaddrs, socket options and ioctls need raw pointers"
-)]
+//! Sockets and interfaces: batches, socket options, memberships, what the kernel knows of links.
 
 use std::ffi::CStr;
 use std::io;
 use std::mem;
-use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
+use super::checked;
+
 /// Buffers that one `recvmmsg` fills.
-pub(super) const SLOTS: usize = 16;
+pub const SLOTS: usize = 16;
 /// Room for control messages of one buffer: `UDP_GRO` takes 24 bytes, the rest is for the kernel
 /// to add to without truncating what we need.
 const CONTROL_WORDS: usize = 16;
 
 /// One address of one interface, or the interface itself where `address` is empty.
 #[derive(Debug, Clone)]
-pub(super) struct InterfaceAddress {
+pub struct InterfaceAddress {
     /// Name or, for IPv4, label (`eth0:1`).
-    pub(super) label: String,
+    pub label: String,
     /// `IFF_*`.
-    pub(super) flags: u32,
+    pub flags: u32,
     /// Only in the link-layer entry, which every interface has exactly once.
-    pub(super) index: Option<u32>,
+    pub index: Option<u32>,
     /// IPv4 or IPv6 address.
-    pub(super) address: Option<IpAddr>,
+    pub address: Option<IpAddr>,
 }
 
 /// What one buffer of [`receive`] holds.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Received {
+pub struct Received {
     /// Sender; empty when it is neither IPv4 nor IPv6.
-    pub(super) from: Option<SocketAddr>,
+    pub from: Option<SocketAddr>,
     /// Bytes in the buffer.
-    pub(super) bytes: usize,
+    pub bytes: usize,
     /// Length of each datagram in the buffer but the last; zero when it holds one.
-    pub(super) segment_bytes: usize,
+    pub segment_bytes: usize,
     /// Whether the buffer or its control messages did not fit, so that the content is unusable.
-    pub(super) is_cut: bool,
+    pub is_cut: bool,
 }
 
 impl Received {
-    pub(super) const EMPTY: Self = Self { from: None, bytes: 0, segment_bytes: 0, is_cut: false };
+    /// An entry that no receive has filled.
+    pub const EMPTY: Self = Self { from: None, bytes: 0, segment_bytes: 0, is_cut: false };
 }
 
 /// Every address of every interface of this thread's network namespace.
-pub(super) fn interface_addresses() -> io::Result<Vec<InterfaceAddress>> {
+///
+/// # Errors
+/// The kernel's.
+pub fn interface_addresses() -> io::Result<Vec<InterfaceAddress>> {
     let mut first: *mut libc::ifaddrs = ptr::null_mut();
     // SAFETY: `first` is a valid place for the list's head.
     if unsafe { libc::getifaddrs(&mut first) } != 0 {
@@ -126,12 +124,13 @@ fn interface_request(name: &str) -> Option<libc::ifreq> {
 }
 
 /// Largest packet that the interface takes, in bytes.
-pub(super) fn interface_mtu(socket: BorrowedFd<'_>, name: &str) -> io::Result<u32> {
+///
+/// # Errors
+/// The kernel's; that there is no interface of this name.
+pub fn interface_mtu(socket: BorrowedFd<'_>, name: &str) -> io::Result<u32> {
     let mut request = interface_request(name).ok_or(io::ErrorKind::NotFound)?;
     // SAFETY: SIOCGIFMTU reads the name and writes the mtu of the ifreq, which lives on the stack.
-    if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFMTU as _, &mut request) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
+    checked(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFMTU as _, &mut request) })?;
     // SAFETY: SIOCGIFMTU succeeded, so the mtu is the field that was written.
     let mtu = unsafe { request.ifr_ifru.ifru_mtu };
     Ok(u32::try_from(mtu).unwrap_or(0))
@@ -156,7 +155,7 @@ const _: () = assert!(size_of::<EthtoolSettings>() == 44, "the kernel reads and 
 /// Negotiated speed in Mbit/s; empty for links that do not know theirs (lo, virtio, radio).
 ///
 /// Asked by ioctl and not read from `/sys/class/net`, which shows the namespace that mounted it.
-pub(super) fn interface_speed_megabits(socket: BorrowedFd<'_>, name: &str) -> Option<u32> {
+pub fn interface_speed_megabits(socket: BorrowedFd<'_>, name: &str) -> Option<u32> {
     const ETHTOOL_GSET: u32 = 1;
     let mut settings = EthtoolSettings { command: ETHTOOL_GSET, ..EthtoolSettings::default() };
     let mut request = interface_request(name)?;
@@ -170,8 +169,33 @@ pub(super) fn interface_speed_megabits(socket: BorrowedFd<'_>, name: &str) -> Op
     (speed != 0 && speed != u32::MAX && speed != u32::from(u16::MAX)).then_some(speed)
 }
 
-/// Sets a socket option whose value is a number or a C struct.
-pub(super) fn set_option<T: Copy>(
+/// Sets a socket option whose value is a number.
+///
+/// # Errors
+/// The kernel's.
+pub fn set_option(socket: BorrowedFd<'_>, level: i32, option: i32, value: i32) -> io::Result<()> {
+    set_struct(socket, level, option, &value)
+}
+
+/// Sends what goes to IPv4 groups over the interface of this number, from `address`.
+///
+/// # Errors
+/// The kernel's.
+pub fn set_multicast_interface_v4(
+    socket: BorrowedFd<'_>,
+    interface_index: u32,
+    address: Ipv4Addr,
+) -> io::Result<()> {
+    let request = libc::ip_mreqn {
+        imr_multiaddr: libc::in_addr { s_addr: 0 },
+        imr_address: libc::in_addr { s_addr: u32::from_ne_bytes(address.octets()) },
+        imr_ifindex: interface_index.cast_signed(),
+    };
+    set_struct(socket, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &request)
+}
+
+/// Sets a socket option whose value is a C struct without pointers.
+fn set_struct<T: Copy>(
     socket: BorrowedFd<'_>,
     level: i32,
     option: i32,
@@ -180,27 +204,31 @@ pub(super) fn set_option<T: Copy>(
     let bytes = size_of::<T>() as libc::socklen_t;
     let value = ptr::from_ref(value).cast();
     // SAFETY: the kernel reads `bytes` bytes at `value`, which is borrowed for the call.
-    match unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, value, bytes) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
+    checked(unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, value, bytes) })?;
+    Ok(())
 }
 
 /// Datagrams that the kernel threw away for this socket since it was opened, modulo 2³².
-pub(super) fn socket_drops(socket: BorrowedFd<'_>) -> io::Result<u32> {
+///
+/// # Errors
+/// The kernel's.
+pub fn socket_drops(socket: BorrowedFd<'_>) -> io::Result<u32> {
     let mut info = [0_u32; 9];
     let mut bytes = size_of_val(&info) as libc::socklen_t;
     let place = info.as_mut_ptr().cast();
     let fd = socket.as_raw_fd();
     // SAFETY: the kernel writes at most `bytes` bytes at `place`, an array of that size.
-    match unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_MEMINFO, place, &mut bytes) } {
-        0 => Ok(info[libc::SK_MEMINFO_DROPS as usize]),
-        _ => Err(io::Error::last_os_error()),
-    }
+    checked(unsafe {
+        libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_MEMINFO, place, &mut bytes)
+    })?;
+    Ok(info[libc::SK_MEMINFO_DROPS as usize])
 }
 
 /// Joins or leaves a group on one interface, from one source where `source` says so.
-pub(super) fn change_membership(
+///
+/// # Errors
+/// The kernel's.
+pub fn change_membership(
     socket: BorrowedFd<'_>,
     group: SocketAddr,
     source: Option<IpAddr>,
@@ -212,7 +240,7 @@ pub(super) fn change_membership(
     let Some(source) = source else {
         let option = if is_joining { libc::MCAST_JOIN_GROUP } else { libc::MCAST_LEAVE_GROUP };
         let request = libc::group_req { gr_interface: interface_index, gr_group };
-        return set_option(socket, level, option, &request);
+        return set_struct(socket, level, option, &request);
     };
     let request = libc::group_source_req {
         gsr_interface: interface_index,
@@ -221,7 +249,7 @@ pub(super) fn change_membership(
     };
     let option =
         if is_joining { libc::MCAST_JOIN_SOURCE_GROUP } else { libc::MCAST_LEAVE_SOURCE_GROUP };
-    set_option(socket, level, option, &request)
+    set_struct(socket, level, option, &request)
 }
 
 fn storage_of(address: SocketAddr) -> libc::sockaddr_storage {
@@ -238,7 +266,13 @@ fn storage_of(address: SocketAddr) -> libc::sockaddr_storage {
 /// Fills up to [`SLOTS`] buffers of `slot_bytes` with what is queued, without waiting.
 ///
 /// Returns how many entries of `received` are filled.
-pub(super) fn receive(
+///
+/// # Errors
+/// The kernel's, `WouldBlock` when nothing is queued.
+///
+/// # Panics
+/// When `slot_bytes` is zero.
+pub fn receive(
     socket: BorrowedFd<'_>,
     storage: &mut [u8],
     slot_bytes: usize,
