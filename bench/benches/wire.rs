@@ -127,7 +127,10 @@ fn site() -> (SenderSeal, MemberSeal) {
     let mut host = HostSeal::new(Arc::new(host));
     let opened = host.open_announce(Timestamp::ZERO, 0, Ipv4Addr::LOCALHOST.into(), &datagram);
     let (header, announce) = opened.expect("our own announce");
-    (sender, host.member(&header, &announce, BootNonce(1)).expect("of the same group"))
+    (
+        sender,
+        host.member(&header, &announce, BootNonce(1), Timestamp::ZERO).expect("of the same group"),
+    )
 }
 
 fn checksums(criterion: &mut Criterion) {

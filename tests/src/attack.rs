@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use common::clock::unix_seconds;
 use common::id::{BlockIndex, BootNonce, HostName, SessionId, Slot};
 use common::seal::{HostKeys, HostSeal, MemberSeal, SenderKeys, SenderSeal, Stream, TAG_BYTES};
+use common::time::Timestamp;
 use common::wire::{Announce, Join, Kind, KindSet, Message, Need, Order, SymbolHeader, VERSION};
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 
@@ -238,7 +239,7 @@ impl<'a> Attacker<'a> {
         let member = match self.attack {
             Attack::Liar(_, keys) => {
                 let seal = HostSeal::new(Arc::clone(keys));
-                seal.member(&header, &announce, NONCE).ok()
+                seal.member(&header, &announce, NONCE, Timestamp::ZERO).ok()
             }
             _ => None,
         };

@@ -65,8 +65,8 @@ impl HostSeal {
         }
     }
 
-    /// The seal of one session, for the process that `nonce` belongs to. `header` is that of the
-    /// announce.
+    /// The seal of one session, for the process that `nonce` belongs to, from `now` on. `header` is
+    /// that of the announce.
     ///
     /// # Errors
     /// [`WireError::UnknownKey`] where the announce was closed with a key that is not held.
@@ -75,6 +75,7 @@ impl HostSeal {
         header: &CommonHeader,
         announce: &Announce,
         nonce: BootNonce,
+        now: Timestamp,
     ) -> Result<MemberSeal, WireError> {
         let session = header.session;
         let Some((keys, _)) = &self.sealed else { return Ok(MemberSeal { session, sealed: None }) };
@@ -89,7 +90,7 @@ impl HostSeal {
             down,
             operators: keys.operators.clone(),
             windows: Default::default(),
-            next_seq: 1,
+            next_seq: first_seq(now),
         };
         Ok(MemberSeal { session, sealed: Some(Box::new(sealed)) })
     }
@@ -184,6 +185,12 @@ impl SealedMember {
         }
         Ok(())
     }
+}
+
+/// The first number upwards of a session that is joined at `now`. A process may join the same
+/// session twice, under the same keys: a number for each millisecond is more than it uses.
+fn first_seq(now: Timestamp) -> u32 {
+    u32::try_from(now.as_micros() / 1000).unwrap_or(u32::MAX - 1) + 1
 }
 
 /// Whether a message to one host is closed with the host's key and not with the stream's.

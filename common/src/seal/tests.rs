@@ -65,7 +65,7 @@ fn host(host: &str) -> HostSeal {
 fn member_of(host: &mut HostSeal, sender: &SenderSeal) -> MemberSeal {
     let datagram = announced(sender);
     let (header, announce) = host.open_announce(Timestamp::ZERO, WALL, FROM, &datagram).unwrap();
-    host.member(&header, &announce, NONCE).unwrap()
+    host.member(&header, &announce, NONCE, Timestamp::ZERO).unwrap()
 }
 
 fn announced(sender: &SenderSeal) -> Vec<u8> {
@@ -331,7 +331,8 @@ fn a_restarted_host_is_heard_and_its_former_process_is_not_replayed() {
     let join = |nonce: u64, seal: &mut HostSeal, sender: &SenderSeal| {
         let (header, announce) =
             seal.open_announce(Timestamp::ZERO, WALL, FROM, &announced(sender)).unwrap();
-        let mut member = seal.member(&header, &announce, BootNonce(nonce)).unwrap();
+        let mut member =
+            seal.member(&header, &announce, BootNonce(nonce), Timestamp::ZERO).unwrap();
         let mut join = reports().remove(0);
         if let Message::Join(join) = &mut join {
             join.nonce = BootNonce(nonce);
@@ -344,6 +345,23 @@ fn a_restarted_host_is_heard_and_its_former_process_is_not_replayed() {
     let now = join(2, &mut seal, &sender);
     assert!(fed_back(&mut sender, &former).is_ok() && fed_back(&mut sender, &now).is_ok());
     assert_eq!(fed_back(&mut sender, &former), Err(WireError::Replayed));
+}
+
+#[test]
+fn a_process_that_joins_the_same_session_again_is_still_heard() {
+    let mut sender = sender(1, 2, 3);
+    let mut host = host("web-1");
+    for millis in [10, 50] {
+        let at = Timestamp::from_micros(millis * 1000);
+        let (header, announce) =
+            host.open_announce(Timestamp::ZERO, WALL, FROM, &announced(&sender)).unwrap();
+        let mut member = host.member(&header, &announce, NONCE, at).unwrap();
+        for report in reports() {
+            let mut datagram = Vec::new();
+            member.close(&report, &mut datagram);
+            assert_eq!(fed_back(&mut sender, &datagram), Ok(report), "joined at {millis} ms");
+        }
+    }
 }
 
 // PROTOCOL 10.6

@@ -248,7 +248,10 @@ impl Daemon<'_> {
         work: Arc<Work>,
         holdings: &Holdings,
     ) -> io::Result<Member> {
-        let seal = self.seal.member(header, announce, self.nonce).map_err(io::Error::other)?;
+        let seal = self
+            .seal
+            .member(header, announce, self.nonce, self.clock.now())
+            .map_err(io::Error::other)?;
         let options = data_link(self.options);
         let link = self.network.join_group(announce.data_group, &self.interface, &options)?;
         let geometry = announce.geometry;
