@@ -10,9 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::{Component, Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use common::id::{AppName, HostName, ImageKind};
+use common::keys::KeyId;
 use serde::{Deserialize, Deserializer};
 
 use crate::activation::{
@@ -49,6 +50,8 @@ pub struct Config {
     pub helper: Option<PathBuf>,
     /// The user that it runs as, by name or number, for the helper.
     pub user: Option<String>,
+    /// Whose releases and orders are believed.
+    pub trust: Option<TrustSettings>,
     /// The apps of this host.
     #[serde(default)]
     pub app: BTreeMap<AppName, AppSettings>,
@@ -73,6 +76,10 @@ pub struct AppSettings {
     pub kinds: Option<BTreeSet<ImageKind>>,
     /// How services get to the current release.
     pub switch: Option<SwitchMode>,
+    /// Public keys that sign its releases, instead of those of `[trust]`.
+    pub release_keys: Option<Vec<String>>,
+    /// From where on a release is taken although a newer one was accepted.
+    pub allow: Option<Allow>,
     /// Commands before the switch; the first that fails refuses it.
     #[serde(default)]
     pub pre_activate: Vec<HookSettings>,
@@ -85,6 +92,54 @@ pub struct AppSettings {
     /// How the health of a release is asked once it is current.
     #[serde(default)]
     pub health: Option<HealthSettings>,
+}
+
+/// The `[trust]` table.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrustSettings {
+    /// Directory of key files.
+    pub keys: Option<PathBuf>,
+    /// Public keys that sign releases: files in there, or the lines of keys themselves.
+    pub release_keys: Option<Vec<String>>,
+    /// Public keys that sign what a sender orders.
+    pub operator_keys: Option<Vec<String>>,
+    /// Keys that nothing is believed of any more.
+    #[serde(default)]
+    pub revoked: BTreeSet<KeyId>,
+    /// From when on a key signs nothing that is accepted anew.
+    #[serde(default)]
+    pub expires: BTreeMap<KeyId, Date>,
+}
+
+/// A date, or a time of it, in Unix seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Date(pub u64);
+
+impl TryFrom<String> for Date {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        // A bare date is its first second.
+        let is_bare = text.len() == "2026-01-31".len();
+        let full = if is_bare { format!("{text}T00:00:00Z") } else { text.clone() };
+        let time = humantime::parse_rfc3339_weak(&full).ok();
+        let since = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        since.map(|since| Self(since.as_secs())).ok_or_else(|| {
+            format!("{text:?} is no date like \"2026-01-31\" or \"2026-01-31T12:00:00Z\"")
+        })
+    }
+}
+
+/// An epoch and a sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Allow {
+    /// Both are given, so that nobody opens an epoch that is over by leaving it out.
+    pub epoch: u32,
+    /// The oldest release that is taken.
+    pub sequence: u64,
 }
 
 /// The `[app.NAME.health]` table: a command or an address, and patience.
@@ -324,6 +379,7 @@ impl Config {
         };
         absolute("store", &self.store)?;
         absolute("helper", &self.helper)?;
+        absolute("[trust] keys", &self.trust.as_ref().and_then(|trust| trust.keys.clone()))?;
         if let Some(workers) = self.workers.filter(|workers| !(1..=WORKERS_MAX).contains(workers)) {
             return Err(format!("workers must be from 1 to {WORKERS_MAX}, it is {workers}"));
         }

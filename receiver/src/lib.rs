@@ -9,7 +9,7 @@
 //! * [`activation`]: the switch with what belongs to it; [`hooks`]: the administrator's commands;
 //! * [`daemon`]: sockets and sessions of `fanhost run`; [`control`]: its signals and status socket;
 //! * [`housekeeping`]: what a host does for itself from time to time;
-//! * [`cli`], [`config`]: what an administrator gives; [`status`], [`releases`], [`holders`],
+//! * [`cli`], [`config`], [`keys`]: what an administrator gives; [`status`], [`releases`], [`holders`],
 //!   [`exit`]: what one sees.
 
 pub mod activation;
@@ -25,6 +25,7 @@ pub mod holders;
 pub mod hooks;
 pub mod housekeeping;
 pub mod keeper;
+pub mod keys;
 pub mod pipeline;
 mod place;
 pub mod releases;

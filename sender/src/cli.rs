@@ -10,6 +10,8 @@ use crate::complaint::Complaint;
 use crate::console::{Console, Verbosity};
 use crate::exit::Exit;
 use crate::inspect::InspectArgs;
+use crate::keys::keygen::KeygenArgs;
+use crate::keys::sign::SignArgs;
 use crate::pack::args::PackArgs;
 use crate::send::{self, args::SendArgs};
 use crate::verify::VerifyArgs;
@@ -33,6 +35,10 @@ enum Verb {
     Inspect(InspectArgs),
     /// Check every byte of a bundle
     Verify(VerifyArgs),
+    /// Sign a bundle, or make a new release of its image and sign that
+    Sign(Box<SignArgs>),
+    /// Make the keys of a site, or the key of one host
+    Keygen(KeygenArgs),
     /// Send a release to every host that listens, once
     Send(Box<SendArgs>),
 }
@@ -48,6 +54,8 @@ pub fn run() -> Exit {
         Verb::Pack(args) => args.run(&console),
         Verb::Inspect(args) => args.run(&console),
         Verb::Verify(args) => args.run(&console),
+        Verb::Sign(args) => args.run(&console),
+        Verb::Keygen(args) => args.run(&console),
         Verb::Send(args) => send::run(&args, &SystemNetwork, &console),
     };
     match done {

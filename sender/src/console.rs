@@ -89,8 +89,16 @@ impl Console {
     /// # Errors
     /// When it cannot be written.
     pub fn result(&self, text: &str) -> Result<(), Complaint> {
+        self.result_bytes(text.as_bytes())
+    }
+
+    /// The result as bytes, which need be no text.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn result_bytes(&self, bytes: &[u8]) -> Result<(), Complaint> {
         let mut output = io::stdout().lock();
-        match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        match output.write_all(bytes).and_then(|()| output.flush()) {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => {
                 Err(Complaint::new(Exit::Resources, format!("cannot write the result: {error}")))
             }

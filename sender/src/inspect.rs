@@ -10,6 +10,7 @@ use common::units::ByteSize;
 
 use crate::complaint::Complaint;
 use crate::console::Console;
+use crate::keys::shown::{Checked, TrustArgs};
 use crate::pack::error::{PackError, shown};
 
 /// Say what a bundle is
@@ -19,8 +20,16 @@ pub struct InspectArgs {
     #[arg(value_name = "FILE.fan")]
     file: PathBuf,
     /// Print one JSON object
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["manifest", "signatures"])]
     json: bool,
+    /// Print the manifest as it was signed: what minisign signs and verifies
+    #[arg(long, conflicts_with = "signatures")]
+    manifest: bool,
+    /// Print the signatures as minisign writes them
+    #[arg(long)]
+    signatures: bool,
+    #[command(flatten)]
+    trust: TrustArgs,
 }
 
 impl InspectArgs {
@@ -30,9 +39,13 @@ impl InspectArgs {
     /// When it cannot be read or is no whole bundle.
     pub fn run(self, console: &Console) -> Result<(), Complaint> {
         let bundle = BundleFile::open(&self.file).map_err(PackError::from)?;
-        match self.json {
-            true => console.result(&format!("{}\n", as_json(&bundle))),
-            false => console.result(&as_text(&bundle)),
+        let checked = Checked::of(&bundle, &self.trust.keys()?)?;
+        let preamble = bundle.preamble();
+        match () {
+            () if self.manifest => console.result_bytes(&preamble.manifest_bytes),
+            () if self.signatures => console.result_bytes(&preamble.signatures),
+            () if self.json => console.result(&format!("{}\n", as_json(&bundle, &checked))),
+            () => console.result(&as_text(&bundle, &checked)),
         }
     }
 }
@@ -46,7 +59,7 @@ fn gap_bytes(bundle: &BundleFile) -> u64 {
     gaps.map(|gap| u64::from(gap.bytes)).sum()
 }
 
-fn as_text(bundle: &BundleFile) -> String {
+fn as_text(bundle: &BundleFile, checked: &Checked) -> String {
     let preamble = bundle.preamble();
     let manifest = &preamble.manifest;
     let image = &manifest.image;
@@ -85,15 +98,16 @@ fn as_text(bundle: &BundleFile) -> String {
             format!("{}, {bytes}, {} deep", counted(limits.entries, "entry"), limits.depth),
         );
     }
-    let signed = match preamble.signatures.len() {
-        0 => "not signed".into(),
-        bytes => format!("{} of signatures", counted(bytes, "byte")),
-    };
-    line("signatures", signed);
+    if let Some(next) = manifest.next_key {
+        line("next key", format!("{} ({next})", next.id()));
+    }
+    for (nth, seal) in checked.lines().into_iter().enumerate() {
+        line(if nth == 0 { "signatures" } else { "" }, seal);
+    }
     out
 }
 
-fn as_json(bundle: &BundleFile) -> serde_json::Value {
+fn as_json(bundle: &BundleFile, checked: &Checked) -> serde_json::Value {
     let preamble = bundle.preamble();
     serde_json::json!({
         "schema": 1,
@@ -110,6 +124,7 @@ fn as_json(bundle: &BundleFile) -> serde_json::Value {
             "zero": count(bundle, FrameKind::Zero),
         },
         "signature_bytes": preamble.signatures.len(),
+        "signatures": checked.to_json(),
     })
 }
 

@@ -9,6 +9,7 @@ use common::units::ByteSize;
 
 use crate::complaint::Complaint;
 use crate::console::Console;
+use crate::keys::shown::{Checked, TrustArgs};
 use crate::pack::args::all_cores;
 use crate::pack::error::{PackError, shown};
 use crate::pack::progress::Progress;
@@ -25,6 +26,8 @@ pub struct VerifyArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    trust: TrustArgs,
 }
 
 impl VerifyArgs {
@@ -34,6 +37,7 @@ impl VerifyArgs {
     /// Says what is wrong.
     pub fn run(self, console: &Console) -> Result<(), Complaint> {
         let bundle = BundleFile::open(&self.file).map_err(PackError::from)?;
+        let checked = Checked::of(&bundle, &self.trust.keys()?)?;
         let mut progress = Progress::on(console);
         let image_bytes = bundle.preamble().manifest.image.bytes;
         progress.begin(format!("verifying {}", self.file.display()), Some(image_bytes));
@@ -42,20 +46,21 @@ impl VerifyArgs {
         let verified = verified.map_err(PackError::from)?;
         progress.end();
         match self.json {
-            true => console.result(&format!("{}\n", as_json(&bundle, verified))),
+            true => console.result(&format!("{}\n", as_json(&bundle, verified, &checked))),
             false => console.result(&format!(
-                "{}: right, {}, {} of payload, {} of image, release {}\n",
+                "{}: right, {}, {} of payload, {} of image, release {}\nsignatures  {}\n",
                 shown(bundle.path()),
                 counted(verified.frames, "frame"),
                 ByteSize(verified.payload_bytes),
                 ByteSize(verified.image_bytes),
                 bundle.release(),
+                checked.lines().join("\n            "),
             )),
         }
     }
 }
 
-fn as_json(bundle: &BundleFile, verified: Verified) -> serde_json::Value {
+fn as_json(bundle: &BundleFile, verified: Verified, checked: &Checked) -> serde_json::Value {
     serde_json::json!({
         "schema": 1,
         "file": bundle.path().to_string_lossy(),
@@ -63,5 +68,6 @@ fn as_json(bundle: &BundleFile, verified: Verified) -> serde_json::Value {
         "frames": verified.frames,
         "payload_bytes": verified.payload_bytes,
         "image_bytes": verified.image_bytes,
+        "signatures": checked.to_json(),
     })
 }

@@ -78,7 +78,7 @@ fn restore_beside_a_daemon_looks_and_touches_nothing() {
 }
 
 /// The library that tells a program another time, which tests/run installs.
-fn fake_clock() -> PathBuf {
+pub(crate) fn fake_clock() -> PathBuf {
     let places = fs::read_dir("/usr/lib").expect("there is one").flatten();
     let mut libraries = places.map(|entry| entry.path().join("faketime/libfaketime.so.1"));
     libraries.find(|path| path.exists()).expect("tests/run installs faketime")

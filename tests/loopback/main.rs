@@ -8,6 +8,7 @@ mod bundles;
 mod console;
 mod delivery;
 mod hooks;
+mod keys;
 mod manners;
 mod operations;
 mod operations_stages;

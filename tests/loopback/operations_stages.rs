@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "it damages bundles")]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use rustix::process::Signal;
@@ -34,6 +35,11 @@ pub(crate) const FANFARE: &[(&str, Stage)] = &[
     ("no_bundle", no_bundle),
     ("cut_bundle", cut_bundle),
     ("damaged", damaged),
+    ("unsigned", |site| verify_trusting(site, Key::Unused)),
+    ("strange_signature", |site| verify_trusting(site, Key::Strange)),
+    ("keys_exist", keys_exist),
+    ("key_exposed", |site| sign(site, 0o640)),
+    ("no_password", no_password),
     ("no_output", no_output),
     ("no_output_directory", no_output_directory),
     ("no_interface", |site| send(site, &["--expect", "1", "--interface", "eth77"])),
@@ -63,6 +69,7 @@ pub(crate) const FANHOST: &[(&str, Stage)] = &[
     ("host_unknown_key", host_unknown_key),
     ("host_no_config", |site| daemon(site, &["--config", "/nonexistent/fanhost.toml"])),
     ("host_no_keys", |site| fanhost(site, &["run", "--app", "shop", "--host", "a"])),
+    ("host_bad_key", host_bad_key),
     ("host_no_app", |site| fanhost(site, &["run", "--insecure", "--host", "a"])),
 ];
 
@@ -125,6 +132,55 @@ fn change_bundle(site: &Site, change: impl FnOnce(&mut Vec<u8>)) {
     let mut content = fs::read(&path).expect("it was packed");
     change(&mut content);
     fs::write(&path, content).expect("the directory is ours");
+}
+
+/// What has signed a bundle.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Key {
+    Unused,
+    Strange,
+}
+
+fn keygen(site: &Site, directory: &str) -> Ending {
+    site.fanfare(&["keygen", "--no-password", directory])
+}
+
+/// `fanfare verify` of a bundle that the trusted key has not signed.
+fn verify_trusting(site: &mut Site, signer: Key) -> Ending {
+    let place = |name: &str| site.path().join(name).to_string_lossy().into_owned();
+    for name in ["ours", "theirs"] {
+        assert_eq!(keygen(site, &place(name)).code, Some(0));
+    }
+    let bundle = site.bundle("r1", Image::Tar).path;
+    let bundle = bundle.to_string_lossy();
+    if signer == Key::Strange {
+        let signed = site.fanfare(&["sign", &bundle, "--key", &place("theirs/release.key")]);
+        assert_eq!(signed.code, Some(0), "{}", signed.stderr);
+    }
+    site.fanfare(&["verify", &bundle, "--trust", &place("ours/release.pub")])
+}
+
+fn keys_exist(site: &mut Site) -> Ending {
+    let directory = site.path().join("keys").to_string_lossy().into_owned();
+    assert_eq!(keygen(site, &directory).code, Some(0));
+    keygen(site, &directory)
+}
+
+/// `fanfare sign` with a key of this mode.
+fn sign(site: &Site, mode: u32) -> Ending {
+    let directory = site.path().join("keys");
+    assert_eq!(keygen(site, &directory.to_string_lossy()).code, Some(0));
+    let key = directory.join("release.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(mode)).expect("it is ours");
+    let bundle = site.bundle("r1", Image::Tar).path;
+    site.fanfare(&["sign", &bundle.to_string_lossy(), "--key", &key.to_string_lossy()])
+}
+
+/// Where there is no terminal to ask at.
+fn no_password(site: &mut Site) -> Ending {
+    let mut alone = command("setsid");
+    alone.arg("--wait").arg(product::fanfare()).arg("keygen").arg(site.path().join("keys"));
+    end_of(site, &mut alone)
 }
 
 fn no_output(site: &mut Site) -> Ending {
@@ -208,6 +264,12 @@ fn verify_damage(site: &mut Site) -> Ending {
     site.run(&site.send(&bundle).expect(1)).expect_exit(0);
     site.damage_image("a");
     site.verb("a", &["verify"])
+}
+
+fn host_bad_key(site: &mut Site) -> Ending {
+    let path = site.write("release.pub", "");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).expect("it is ours");
+    daemon(site, &["--keys", &site.path().to_string_lossy()])
 }
 
 fn host_unknown_key(site: &mut Site) -> Ending {

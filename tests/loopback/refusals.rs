@@ -1,13 +1,12 @@
 //! Command lines and configurations that make no sense: one line, the right code, no effect.
 
 use std::path::Path;
-use std::time::Duration;
 
-use tests::lab::Family;
 use tests::outcome::{exit, one_line};
-use tests::process::{Ending, Running, command, pass_time};
+use tests::process::{Ending, Running, command};
 use tests::product::{self, Image, Pack};
 
+use crate::boot::fake_clock;
 use crate::site::{DEADLINE, Site};
 
 fn fanhost(site: &Site, arguments: &[&str]) -> Ending {
@@ -96,19 +95,18 @@ fn a_dry_run_sends_nothing() {
 
 #[test]
 fn a_release_that_expires_on_its_way_is_refused_by_the_host() {
-    // The sender looks when it begins; the host, who comes late, when it knows the manifest.
+    // The sender looks by its own clock; the host by its own, which is three days ahead.
     let mut site = Site::new();
-    let pack = Pack::of(&site.tree("r1"), "r1", Image::Tar).arg("--expires=6s");
+    let pack = Pack::of(&site.tree("r1"), "r1", Image::Tar).arg("--expires=1day");
     let bundle = pack.run(site.path());
-    let send = site.send(&bundle).expect(1).arg("--join-window=30s");
-    let mut sending = send.start_here(Family::V4, &site.logs());
-    sending.process.wait_for_stderr("joining", DEADLINE);
-    pass_time(Duration::from_secs(7).saturating_sub(sending.process.age()));
-    site.start("a");
-    let outcome = sending.wait(DEADLINE).expect_exit(exit::NOT_REACHED);
+    let mut command = site.daemon_command("a");
+    command.env("LD_PRELOAD", fake_clock()).env("FAKETIME", "+3d");
+    site.start_command("a", &mut command);
+    let outcome = site.run(&site.send(&bundle).expect(1)).expect_exit(exit::NOT_REACHED);
     let host = outcome.host("a");
-    let expected = ("failed", "shop r1 has expired: pack it again");
-    assert_eq!((host.state.as_str(), host.reason.as_str()), expected, "{host:?}");
+    assert_eq!(host.state, "failed", "{host:?}");
+    assert!(host.reason.starts_with("shop r1: it has expired at "), "{host:?}");
+    assert!(host.reason.contains("(this host's clock says "), "{host:?}");
     assert!(!site.current("a").exists());
 }
 

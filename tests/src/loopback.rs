@@ -58,6 +58,7 @@ pub fn raw_bundle(path: &Path, app: &str, label: &str, image: &[u8]) {
         codec: CODEC.to_owned(),
         mount_options: Vec::new(),
         unpack: None,
+        next_key: None,
         critical: Vec::new(),
     };
     writer.finish(chunks, describe).expect("a bundle within the limits");

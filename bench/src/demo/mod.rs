@@ -184,6 +184,8 @@ impl Demo {
             expires: None,
             owner: Owner::Root,
             excludes: Vec::new(),
+            key: None,
+            next_key: None,
             level: ZSTD_LEVEL,
             threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             temporary: None,

@@ -7,7 +7,7 @@
 #![expect(clippy::disallowed_methods, reason = "opens the one file it is about")]
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +18,7 @@ use crate::id::{FrameIndex, ReleaseId};
 use super::decode::FrameError;
 use super::footer::{FOOTER_BYTES, Footer, FooterError, HEADER_BYTES, Section, check_header};
 use super::preamble::{Preamble, PreambleError};
+use super::writer::tail;
 
 /// What is wrong with a bundle file.
 #[derive(Debug, thiserror::Error)]
@@ -142,6 +143,21 @@ impl BundleFile {
             .map_err(|error| self.read_failed(error))
     }
 
+    /// Writes this bundle into `out` with another manifest and other signatures; the frames and
+    /// both tables must be the same.
+    ///
+    /// # Errors
+    /// As the files are read and written.
+    pub fn copy_with(&self, preamble: &Preamble, out: &mut File) -> io::Result<()> {
+        let mut file = &self.file;
+        file.seek(SeekFrom::Start(0))?;
+        let front_bytes = HEADER_BYTES as u64 + self.payload_bytes();
+        if io::copy(&mut file.take(front_bytes), out)? != front_bytes {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        out.write_all(&tail(preamble))
+    }
+
     /// The error that names this file for a read that failed.
     pub fn read_failed(&self, error: io::Error) -> BundleError {
         self.wrong(BundleFault::Read(error))
@@ -213,7 +229,6 @@ fn read_section(file: &File, name: &'static str, section: Section) -> Result<Vec
 mod tests {
     use super::*;
     use crate::bundle::writer::tests::small_bundle;
-    use std::io::Write;
 
     fn file(bytes: &[u8]) -> tempfile::NamedTempFile {
         let mut file = tempfile::NamedTempFile::new().unwrap();

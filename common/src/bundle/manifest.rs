@@ -10,12 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::id::{AppName, ImageKind, Label, ReleaseId};
+use crate::keys::PublicKey;
 use crate::limits::{IMAGE_BYTES_MAX, MANIFEST_BYTES_MAX};
 
 use super::{CODEC, FORMAT_VERSION};
 
 /// Every field that this version understands, for `critical`.
-const KNOWN_FIELDS: [&str; 13] = [
+const KNOWN_FIELDS: [&str; 14] = [
     "format",
     "app",
     "label",
@@ -29,6 +30,7 @@ const KNOWN_FIELDS: [&str; 13] = [
     "codec",
     "mount_options",
     "unpack",
+    "next_key",
 ];
 /// Mount options of one manifest: a filesystem takes two or three.
 const MOUNT_OPTIONS_MAX: usize = 8;
@@ -100,6 +102,10 @@ pub struct Manifest {
     /// Present for a tar.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unpack: Option<UnpackLimits>,
+    /// A key that hosts which accept this release trust from then on, besides those that they
+    /// trusted before: that of the next releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_key: Option<PublicKey>,
     /// Names of fields without which this manifest must not be acted on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub critical: Vec<String>,
@@ -231,6 +237,7 @@ mod tests {
             codec: CODEC.into(),
             mount_options: Vec::new(),
             unpack: None,
+            next_key: None,
             critical: Vec::new(),
         }
     }

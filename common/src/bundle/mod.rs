@@ -25,7 +25,7 @@ pub use decode::{FrameError, decode_frame, verify_chunks};
 pub use file::{BundleError, BundleFault, BundleFile};
 pub use frames::{Frame, FrameKind, FrameTable};
 pub use manifest::{ImageFacts, Manifest, ManifestError, TableFacts, UnpackLimits, release_id};
-pub use preamble::{Preamble, PreambleError};
+pub use preamble::{Preamble, PreambleError, Signed};
 pub use verify::{ImageDigest, Verified};
 pub use writer::BundleWriter;
 

@@ -59,7 +59,32 @@ pub enum PreambleError {
     ImageBytes,
 }
 
+/// The signed part of a preamble that was not parsed yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Signed<'a> {
+    /// The manifest as it was signed.
+    pub manifest: &'a [u8],
+    /// Signatures over that; empty without.
+    pub signatures: &'a [u8],
+}
+
 impl Preamble {
+    /// What of a preamble is to be believed before [`Preamble::parse`] reads it.
+    ///
+    /// # Errors
+    /// When the bytes have not those lengths, or the manifest is not that of `expect`.
+    pub fn signed<'a>(
+        bytes: &'a [u8],
+        lengths: &PreambleLengths,
+        expect: ReleaseId,
+    ) -> Result<Signed<'a>, PreambleError> {
+        let [manifest, signatures, ..] = split(bytes, lengths)?;
+        if release_id(manifest) != expect {
+            return Err(PreambleError::Release);
+        }
+        Ok(Signed { manifest, signatures })
+    }
+
     /// Reads a preamble, of which the digest of the manifest is trusted.
     ///
     /// # Errors

@@ -64,16 +64,31 @@ impl<W: Write> BundleWriter<W> {
     /// # Errors
     /// When a limit of the format is exceeded or `out` does not take the bytes.
     pub fn finish(
+        self,
+        chunks: ChunkTable,
+        describe: impl FnOnce(TableFacts, TableFacts) -> Manifest,
+    ) -> Result<(W, Preamble), WriteError> {
+        self.finish_signed(chunks, describe, |_, _| Vec::new())
+    }
+
+    /// As [`BundleWriter::finish`], with the signatures that `sign` makes of the manifest and its
+    /// bytes.
+    ///
+    /// # Errors
+    /// As [`BundleWriter::finish`].
+    pub fn finish_signed(
         mut self,
         chunks: ChunkTable,
         describe: impl FnOnce(TableFacts, TableFacts) -> Manifest,
+        sign: impl FnOnce(&Manifest, &[u8]) -> Vec<u8>,
     ) -> Result<(W, Preamble), WriteError> {
         let plan = FrameTable::from_frames(self.frames)?;
         plan.check_tiles(&chunks)?;
         let manifest =
             describe(facts(&chunks.emit(), chunks.len()), facts(&plan.emit(), plan.len()));
         let manifest_bytes = manifest.to_json();
-        let preamble = Preamble { manifest, manifest_bytes, signatures: Vec::new(), chunks, plan };
+        let signatures = sign(&manifest, &manifest_bytes);
+        let preamble = Preamble { manifest, manifest_bytes, signatures, chunks, plan };
         self.out.write_all(&tail(&preamble))?;
         self.out.flush()?;
         Ok((self.out, preamble))
@@ -150,6 +165,7 @@ pub(super) mod tests {
             codec: CODEC.into(),
             mount_options: Vec::new(),
             unpack: None,
+            next_key: None,
             critical: Vec::new(),
         }
     }

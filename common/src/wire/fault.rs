@@ -93,6 +93,24 @@ faults! {
     MarkedBad = 19 "marked-bad" "the host found this release bad before",
     /// The host's administrator went back from this release or a newer one.
     Held = 20 "held" "the host is held where its administrator went back to",
+    /// Nobody has signed the release.
+    Unsigned = 21 "unsigned" "the release is not signed",
+    /// No key that the host trusts has signed the release.
+    KeyUnknown = 22 "key-unknown" "no key that the host trusts has signed the release",
+    /// The host's administrator revoked the key that signed the release.
+    KeyRevoked = 23 "key-revoked" "the key that signed the release is revoked on the host",
+    /// The key that signed the release has expired.
+    KeyExpired = 24 "key-expired" "the key that signed the release has expired on the host",
+    /// A signature that is said to be by a trusted key is not.
+    SignatureWrong = 25 "signature-wrong" "the signature of the release is wrong",
+    /// The manifest is another app's than was announced.
+    OtherApp = 26 "other-app" "the release is of another app than was announced",
+    /// The host has accepted a release of a newer epoch.
+    EpochOld = 27 "epoch-old" "the host has accepted a release of a newer epoch already",
+    /// The release has expired.
+    Expired = 28 "expired" "the release has expired",
+    /// The release was made in the future of the host's clock.
+    FromFuture = 29 "from-future" "the release is from the future: one of the clocks is wrong",
 }
 
 impl fmt::Display for Fault {

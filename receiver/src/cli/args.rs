@@ -341,6 +341,10 @@ pub struct PlaceArgs {
     /// Configuration file [default: /etc/fanfare/fanhost.toml if it exists]
     #[arg(long, value_name = "FILE", env = "FANHOST_CONFIG", hide_env = true)]
     pub config: Option<PathBuf>,
+
+    /// Directory of keys [default: /etc/fanfare/keys if it exists]
+    #[arg(long, value_name = "DIR", env = "FANHOST_KEYS", hide_env = true)]
+    pub keys: Option<PathBuf>,
 }
 
 #[cfg(test)]

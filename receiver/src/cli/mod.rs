@@ -24,6 +24,7 @@ use crate::config::Config;
 use crate::exit::{Complaint, Exit};
 use crate::helper::HelperError;
 use crate::keeper::Remote;
+use crate::keys::KnownKeys;
 use crate::status::StatusBoard;
 use crate::store::{Inventory, Store};
 use crate::{confine, control, daemon, helper, holders, releases, status};
@@ -146,7 +147,8 @@ fn name_holders(args: &ScopeArgs) -> Result<(), Complaint> {
 }
 
 fn inspect(store: &Path, config: &Config) -> Result<Inventory, Complaint> {
-    Store::inspect(store, |store, app| settings::app(app, config, store))
+    let keys = KnownKeys::default();
+    Store::inspect(store, |store, app| settings::app(app, config, store, &keys))
         .map_err(|error| Complaint::new(Exit::of_store(&error), error))
 }
 

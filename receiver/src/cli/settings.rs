@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use common::id::{AppName, HostName};
 use common::net::parse_group;
+use common::seal::HostKeys;
 
 use super::args::{HelperArgs, PlaceArgs, RunArgs};
 use crate::activation;
@@ -15,6 +17,7 @@ use crate::daemon::Options;
 use crate::exit::{Complaint, Exit};
 use crate::helper;
 use crate::hooks::check_file;
+use crate::keys::KnownKeys;
 use crate::pipeline::Manners;
 use crate::store::{AppConfig, Owner, Policy, default_root};
 
@@ -60,7 +63,8 @@ pub fn resolve_helper(
     machine_name: impl FnOnce() -> String,
 ) -> Result<helper::Options, Complaint> {
     let store = store(&args.place, config);
-    let apps = apps(&args.apps, &args.place, config, &store)?;
+    let keys = keys(&args.place, config)?;
+    let apps = apps(&args.apps, &args.place, config, &store, &keys)?;
     let policies = policies(&apps, config);
     if let Some((app, _)) = policies.iter().find(|(_, policy)| policy.asks_the_network()) {
         let line = format!(
@@ -102,7 +106,9 @@ pub fn resolve_restore(place: &PlaceArgs, config: &Config) -> Result<Restore, Co
     let user = config.user.as_deref().unwrap_or(DEFAULT_USER);
     let tenant = config.helper.as_ref().map(|_| helper::find_user(user)).transpose();
     let tenant = tenant.map_err(|line| Complaint::new(Exit::Configuration, line))?;
-    Ok(Restore { apps: apps(&[], place, config, &store)?, store, tenant })
+    // What is here was believed when it was accepted: a boot asks no key.
+    let apps = apps(&[], place, config, &store, &KnownKeys::default())?;
+    Ok(Restore { apps, store, tenant })
 }
 
 /// Where the store lies.
@@ -111,8 +117,17 @@ pub fn store(place: &PlaceArgs, config: &Config) -> PathBuf {
     store.cloned().unwrap_or_else(|| DEFAULT_STORE.into())
 }
 
+/// The keys that are believed.
+///
+/// # Errors
+/// The one that cannot be used.
+pub fn keys(place: &PlaceArgs, config: &Config) -> Result<KnownKeys, Complaint> {
+    KnownKeys::load(place.keys.as_deref(), config)
+        .map_err(|line| Complaint::new(Exit::Configuration, line))
+}
+
 /// What holds for `app`: what the file says of it, or nothing.
-pub fn app(app: &AppName, config: &Config, store: &Path) -> AppConfig {
+pub fn app(app: &AppName, config: &Config, store: &Path, keys: &KnownKeys) -> AppConfig {
     let settings = config.app.get(app).cloned().unwrap_or_default();
     let root = settings.root.unwrap_or_else(|| default_root(store, app));
     let default = AppConfig::new(app.clone(), root);
@@ -124,6 +139,8 @@ pub fn app(app: &AppName, config: &Config, store: &Path) -> AppConfig {
         keep_image: settings.keep_image.unwrap_or(default.keep_image),
         kinds: settings.kinds.map_or(default.kinds, |kinds| kinds.into_iter().collect()),
         switch: settings.switch.unwrap_or(default.switch),
+        trust: keys.trust(app),
+        allow: settings.allow.map(|allow| (allow.epoch, allow.sequence)),
         ..default
     }
 }
@@ -182,11 +199,11 @@ pub fn resolve(
     config: &Config,
     machine_name: impl FnOnce() -> String,
 ) -> Result<Options, Complaint> {
-    check_insecure(args, config)?;
     let group = group(args, config)?;
     check_source(args.source, group)?;
     let store = store(&args.place, config);
-    let apps = apps(&args.apps, &args.place, config, &store)?;
+    let keys = keys(&args.place, config)?;
+    let apps = apps(&args.apps, &args.place, config, &store, &keys)?;
     Ok(Options {
         interface: args.interface.clone().or_else(|| config.interface.clone()),
         group,
@@ -195,7 +212,7 @@ pub fn resolve(
         store,
         host: host(args.host.as_ref(), config, machine_name)?,
         once: args.once,
-        keys: None,
+        keys: sealing(args, config, &keys)?,
         source: args.source,
         manners: manners(args, config),
     })
@@ -210,17 +227,24 @@ fn manners(args: &RunArgs, config: &Config) -> Manners {
     }
 }
 
-/// A daemon that believes no sender would wait for ever without a word.
-fn check_insecure(args: &RunArgs, config: &Config) -> Result<(), Complaint> {
+/// What opens datagrams; nothing, where everybody is to be believed by name.
+fn sealing(
+    args: &RunArgs,
+    config: &Config,
+    keys: &KnownKeys,
+) -> Result<Option<Arc<HostKeys>>, Complaint> {
     if args.insecure || config.insecure.unwrap_or(false) {
-        return Ok(());
+        return Ok(None);
     }
-    let line = format!(
-        "this version knows no keys yet, so no sender could be believed: give --insecure, or \
-         insecure = true in {}, if any sender on this network may change what this host serves",
-        config_path(&args.place).display()
-    );
-    Err(Complaint::new(Exit::Configuration, line))
+    keys.sealing().map(|keys| Some(Arc::new(keys))).map_err(|reason| {
+        let line = format!(
+            "no sender could be believed: {reason}; fanfare keygen makes keys; or give --insecure, \
+             or insecure = true in {}, if any sender on this network may change what this host \
+             serves",
+            config_path(&args.place).display()
+        );
+        Complaint::new(Exit::Configuration, line)
+    })
 }
 
 fn group(args: &RunArgs, config: &Config) -> Result<SocketAddr, Complaint> {
@@ -253,6 +277,7 @@ fn apps(
     place: &PlaceArgs,
     config: &Config,
     store: &Path,
+    keys: &KnownKeys,
 ) -> Result<Vec<AppConfig>, Complaint> {
     let named: BTreeSet<&AppName> = match flags.is_empty() {
         false => flags.iter().collect(),
@@ -267,7 +292,8 @@ fn apps(
             ),
         ));
     }
-    let apps: Vec<AppConfig> = named.into_iter().map(|name| app(name, config, store)).collect();
+    let apps: Vec<AppConfig> =
+        named.into_iter().map(|name| app(name, config, store, keys)).collect();
     check_roots(&apps)?;
     Ok(apps)
 }
@@ -369,7 +395,7 @@ mod tests {
         };
         let complaint = start("insecure = false").unwrap_err();
         assert_eq!(complaint.exit, Exit::Configuration);
-        assert!(complaint.to_string().contains("give --insecure, or insecure = true"));
+        assert!(complaint.to_string().contains("or give --insecure, or insecure = true"));
         assert!(start("insecure = true").is_ok());
     }
 

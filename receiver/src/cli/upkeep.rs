@@ -14,6 +14,7 @@ use super::{machine_name, print, settings};
 use crate::activation::Activator;
 use crate::config::Config;
 use crate::exit::{Complaint, Exit};
+use crate::keys::KnownKeys;
 use crate::pipeline::Manners;
 use crate::releases;
 use crate::store::{AppConfig, Audit, DAMAGED, Pruned, Store, StoreError};
@@ -107,7 +108,8 @@ pub(super) fn verify(args: &ScopeArgs) -> Result<(), Complaint> {
         }
         audits.push(audit);
     };
-    let config_of = |store: &Path, app: &_| settings::app(app, &at.config, store);
+    let keys = KnownKeys::default();
+    let config_of = |store: &Path, app: &_| settings::app(app, &at.config, store, &keys);
     let (app, release) = (args.app.as_ref(), args.release.as_deref());
     Store::audit(&at.store, config_of, app, release, &mut show).map_err(of_store)?;
     output?;
@@ -144,12 +146,18 @@ struct At {
     place: PlaceArgs,
     store: PathBuf,
     config: Config,
+    keys: KnownKeys,
 }
 
 impl At {
     fn of(place: &PlaceArgs) -> Result<Self, Complaint> {
         let config = settings::load(place)?;
-        Ok(Self { place: place.clone(), store: settings::store(place, &config), config })
+        // A key that cannot be read keeps nobody from going back.
+        let keys = settings::keys(place, &config).unwrap_or_else(|error| {
+            tracing::warn!("{error}");
+            KnownKeys::default()
+        });
+        Ok(Self { place: place.clone(), store: settings::store(place, &config), config, keys })
     }
 
     /// Asks the daemon, or does it here.
@@ -201,7 +209,7 @@ impl At {
 
     /// Takes the store for this process, with those apps that it holds something of.
     fn open(&self, request: &Request) -> Result<(Store, Vec<AppConfig>), StoreError> {
-        let config_of = |store: &Path, app: &_| settings::app(app, &self.config, store);
+        let config_of = |store: &Path, app: &_| settings::app(app, &self.config, store, &self.keys);
         let mut apps: Vec<AppConfig> = Store::apps_at(&self.store, config_of)?;
         if let Some(app) = request.app().filter(|app| apps.iter().any(|it| it.app == **app)) {
             apps.retain(|config| config.app == *app);

@@ -160,7 +160,7 @@ pub fn run(
     // What cannot work is said before the store is touched.
     interface(options)?;
     let store = Store::open(&options.store, options.apps.clone())?;
-    store.take_cleaned().iter().for_each(|line| info!("{line}"));
+    store.take_cleaned().iter().chain(&store.trusted()).for_each(|line| info!("{line}"));
     warn!("one process: what listens to the network also mounts and switches, and is not confined");
     let store = Arc::new(store);
     let (shared, host) = (Arc::clone(&store), options.host.clone());

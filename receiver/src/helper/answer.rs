@@ -111,12 +111,15 @@ impl Helper<'_> {
             Request::Holdings { app, release, image } => {
                 return Ok(Answer::Held(store.holdings(&app, &release, &image)));
             }
+            Request::Vouch { app, manifest, signatures } => {
+                store.vouch(&app, manifest.as_bytes(), signatures.as_bytes())?;
+            }
             Request::Check { offer } => {
-                let offer = offer.read()?;
+                let offer = offer.read(store)?;
                 self.activator.check(&offer.manifest.app, &offer)?;
             }
             Request::Reserve { offer } => {
-                let offer = offer.read()?;
+                let offer = offer.read(store)?;
                 let reservation = store.reserve(&offer.manifest.app, &offer)?;
                 let stream = stream.try_clone().map_err(|error| {
                     StoreError::new(Fault::Internal, format!("no descriptor is left: {error}"))
@@ -145,7 +148,7 @@ impl Helper<'_> {
         offer: Offered,
         is_received: bool,
     ) -> Result<Answer, StoreError> {
-        let offer = offer.read()?;
+        let offer = offer.read(self.store())?;
         let app = &offer.manifest.app;
         self.store().check(app, &offer)?;
         let image = match is_received {

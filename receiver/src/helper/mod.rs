@@ -115,7 +115,7 @@ pub fn run(options: &Options, stop: &StopFlag) -> Result<(), HelperError> {
     let world = Arc::new(SystemWorld);
     let apps = options.apps.clone();
     let store = Arc::new(Store::open_for(world, &options.store, apps, Some(options.tenant))?);
-    store.take_cleaned().iter().for_each(|line| info!("{line}"));
+    store.take_cleaned().iter().chain(&store.trusted()).for_each(|line| info!("{line}"));
     announce(options, &store);
     let (shared, host) = (Arc::clone(&store), options.host.clone());
     let activator = Arc::new(Activator::new(shared, host, &options.apps, &options.policies));

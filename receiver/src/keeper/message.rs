@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::activation::Progress;
-use crate::store::{Capabilities, Holdings, Offer, StoreError};
+use crate::store::{Capabilities, Holdings, Offer, Store, StoreError};
 
 /// Longest message: a manifest and signatures, each letter of them escaped.
 pub const MESSAGE_BYTES_MAX: u32 = 1 << 20;
@@ -45,6 +45,15 @@ pub enum Request {
         release: ReleaseId,
         /// And of this image.
         image: Digest,
+    },
+    /// Whether a manifest is signed by a key that an app trusts.
+    Vouch {
+        /// By this app.
+        app: AppName,
+        /// The manifest as it was signed.
+        manifest: String,
+        /// Signatures over that.
+        signatures: String,
     },
     /// Whether a release could be staged.
     Check {
@@ -83,10 +92,11 @@ pub enum Request {
     },
 }
 
-/// An [`Offer`] as it travels; the app and the image are the manifest's.
+/// An [`Offer`] as it travels; the image is the manifest's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Offered {
+    app: AppName,
     release: ReleaseId,
     manifest: String,
     signatures: String,
@@ -99,27 +109,21 @@ impl Offered {
     /// # Errors
     /// When the signatures are no text, which those that hosts know are.
     pub fn of(offer: &Offer) -> Result<Self, StoreError> {
-        let text = |bytes: &[u8], what: &str| {
-            String::from_utf8(bytes.to_vec()).map_err(|_| {
-                StoreError::new(
-                    Fault::VerifyFailed,
-                    format!("the {what} of the release is no text"),
-                )
-            })
-        };
+        let (manifest, signatures) = texts(&offer.manifest_bytes, &offer.signatures)?;
         Ok(Self {
+            app: offer.manifest.app.clone(),
             release: offer.release,
-            manifest: text(&offer.manifest_bytes, "manifest")?,
-            signatures: text(&offer.signatures, "signature")?,
+            manifest,
+            signatures,
             data_bytes: offer.data_bytes,
         })
     }
 
-    /// The offer, if the manifest is that of its release.
+    /// The offer, if the manifest is that of its release, and `store` believes who signed it.
     ///
     /// # Errors
     /// When it is not, or is longer than a manifest may be.
-    pub fn read(self) -> Result<Offer, StoreError> {
+    pub fn read(self, store: &Store) -> Result<Offer, StoreError> {
         let is_short = self.manifest.len() <= MANIFEST_BYTES_MAX as usize
             && self.signatures.len() <= SIGNATURES_BYTES_MAX as usize;
         if !is_short {
@@ -127,8 +131,23 @@ impl Offered {
             return Err(StoreError::new(Fault::VerifyFailed, line));
         }
         let (manifest, signatures) = (self.manifest.into_bytes(), self.signatures.into_bytes());
-        Offer::read(self.release, manifest, signatures, self.data_bytes)
+        // PROTOCOL 8.7: before anything of it is parsed.
+        store.vouch(&self.app, &manifest, &signatures)?;
+        Offer::read(&self.app, self.release, manifest, signatures, self.data_bytes)
     }
+}
+
+/// A manifest and its signatures as text.
+///
+/// # Errors
+/// When they are no text, which those that hosts know are.
+pub fn texts(manifest: &[u8], signatures: &[u8]) -> Result<(String, String), StoreError> {
+    let text = |bytes: &[u8], what: &str, fault| {
+        String::from_utf8(bytes.to_vec())
+            .map_err(|_| StoreError::new(fault, format!("the {what} of the release is no text")))
+    };
+    let manifest = text(manifest, "manifest", Fault::VerifyFailed)?;
+    Ok((manifest, text(signatures, "signature", Fault::SignatureWrong)?))
 }
 
 /// What the helper says.
@@ -244,12 +263,14 @@ pub fn receive<T: DeserializeOwned>(mut from: impl Read) -> io::Result<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::AppConfig;
+    use crate::store::fixture::Place;
     use proptest::prelude::*;
 
     fn offered() -> Offered {
         let release = ReleaseId(Digest::of(b"release"));
         let (manifest, signatures) = ("{\"a\": 1}\n".into(), "untrusted comment: x\n".into());
-        Offered { release, manifest, signatures, data_bytes: 17 }
+        Offered { app: "shop".parse().unwrap(), release, manifest, signatures, data_bytes: 17 }
     }
 
     fn requests() -> Vec<Request> {
@@ -259,6 +280,11 @@ mod tests {
             Request::Hello,
             Request::Listen,
             Request::Holdings { app: app.clone(), release, image: Digest::of(b"image") },
+            Request::Vouch {
+                app: app.clone(),
+                manifest: "{}".into(),
+                signatures: "untrusted comment: x\n".into(),
+            },
             Request::Check { offer: offered() },
             Request::Reserve { offer: offered() },
             Request::Stage { offer: offered(), is_received: true },
@@ -323,17 +349,21 @@ mod tests {
 
     #[test]
     fn a_manifest_of_another_release_is_no_offer() {
-        let error = offered().read().unwrap_err();
+        let directory = tempfile::tempdir().unwrap();
+        let place = Place::new(directory.path());
+        let apps = vec![AppConfig { trust: None, ..place.config() }];
+        let store = Store::open(&place.store, apps).unwrap();
+        let error = offered().read(&store).unwrap_err();
         assert_eq!(error.fault(), Fault::VerifyFailed);
         assert!(error.to_string().contains("not that of the release"), "{error}");
         let long = Offered { manifest: " ".repeat(MANIFEST_BYTES_MAX as usize + 1), ..offered() };
-        assert!(long.read().unwrap_err().to_string().contains("longer"));
+        assert!(long.read(&store).unwrap_err().to_string().contains("longer"));
     }
 
     proptest! {
         #[test]
         fn no_bytes_bring_the_reader_down(
-            at in 0_usize..400, value: u8, which in 0_usize..8, tail: Vec<u8>,
+            at in 0_usize..400, value: u8, which in 0_usize..9, tail: Vec<u8>,
         ) {
             let mut bytes = sent(&requests()[which]);
             let place = at % bytes.len();

@@ -49,6 +49,12 @@ pub trait Keeper: Send + Sync + fmt::Debug {
         image: &Digest,
     ) -> Result<Holdings, StoreError>;
 
+    /// Refuses a manifest that no key has signed which the app trusts: before it is parsed.
+    ///
+    /// # Errors
+    /// As [`crate::store::Store::vouch`].
+    fn vouch(&self, app: &AppName, manifest: &[u8], signatures: &[u8]) -> Result<(), StoreError>;
+
     /// Refuses what could not be staged here, before a byte of it is received.
     ///
     /// # Errors
@@ -131,6 +137,10 @@ impl Keeper for Activator {
         image: &Digest,
     ) -> Result<Holdings, StoreError> {
         Ok(self.store().holdings(app, release, image))
+    }
+
+    fn vouch(&self, app: &AppName, manifest: &[u8], signatures: &[u8]) -> Result<(), StoreError> {
+        self.store().vouch(app, manifest, signatures)
     }
 
     fn check(&self, app: &AppName, offer: &Offer) -> Result<(), StoreError> {

@@ -19,7 +19,7 @@ use common::digest::Digest;
 use common::id::{AppName, ReleaseId};
 use common::wire::Fault;
 
-use super::message::{Answer, HostFacts, Offered, Reply, Request, receive, send};
+use super::message::{Answer, HostFacts, Offered, Reply, Request, receive, send, texts};
 use super::socket::receive_descriptor;
 use super::{Claim, Keeper};
 use crate::activation::Progress;
@@ -128,6 +128,11 @@ impl Keeper for Remote {
             }),
             other => Err(nonsense(&self.socket, &other)),
         }
+    }
+
+    fn vouch(&self, app: &AppName, manifest: &[u8], signatures: &[u8]) -> Result<(), StoreError> {
+        let (manifest, signatures) = texts(manifest, signatures)?;
+        self.order(&Request::Vouch { app: app.clone(), manifest, signatures })
     }
 
     fn check(&self, _: &AppName, offer: &Offer) -> Result<(), StoreError> {

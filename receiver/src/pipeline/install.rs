@@ -112,8 +112,11 @@ fn prepare(
     bytes: &[u8],
     holds_image: bool,
 ) -> Result<(), Failure> {
-    let preamble = Preamble::parse(bytes, &work.lengths, work.release)
-        .map_err(|error| (Fault::VerifyFailed, format!("the preamble is refused: {error}")))?;
+    let refused = |error| (Fault::VerifyFailed, format!("the preamble is refused: {error}"));
+    let signed = Preamble::signed(bytes, &work.lengths, work.release).map_err(refused)?;
+    // PROTOCOL 8.7: before anything of it is parsed.
+    keeper.vouch(&work.app, signed.manifest, signed.signatures).map_err(|error| failure(&error))?;
+    let preamble = Preamble::parse(bytes, &work.lengths, work.release).map_err(refused)?;
     if preamble.plan.payload_bytes() != work.geometry.payload_bytes() {
         let line = "the plan has another length than the session announced";
         return Err((Fault::VerifyFailed, line.to_owned()));

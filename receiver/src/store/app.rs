@@ -12,17 +12,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use common::bundle::{Manifest, release_id};
 use common::digest::Digest;
 use common::id::{AppName, ImageKind, ReleaseId};
+use common::keys::KeyId;
 use common::wire::{Fault, KindSet};
 
 use super::error::StoreError;
 use super::layout::Layout;
 use super::limits::{DRAIN_DEFAULT, KEEP_DEFAULT};
+use super::offer::Offer;
 use super::probe::left_out;
 use super::record::About;
 use super::retention::Policy;
 use super::space::Ledger;
 use super::state::AppState;
 use super::step::{Owner, Step};
+use super::trust::{Dates, Trust, judge_dates};
 use super::world::{With, World};
 
 /// How services get to the current release.
@@ -51,6 +54,10 @@ pub struct AppConfig {
     pub kinds: KindSet,
     /// How services get to the current release.
     pub switch: SwitchMode,
+    /// Whose releases are taken; anybody's, where nobody says.
+    pub trust: Option<Trust>,
+    /// From which epoch and sequence on a release is taken although a newer one was accepted.
+    pub allow: Option<(u32, u64)>,
 }
 
 impl AppConfig {
@@ -59,7 +66,7 @@ impl AppConfig {
         let kinds = ImageKind::ALL.into_iter().collect();
         let switch = SwitchMode::default();
         let policy = Policy { keep: KEEP_DEFAULT, drain_after: DRAIN_DEFAULT };
-        Self { app, root, policy, keep_image: false, kinds, switch }
+        Self { app, root, policy, keep_image: false, kinds, switch, trust: None, allow: None }
     }
 }
 
@@ -175,12 +182,73 @@ impl App {
         manifest: &Manifest,
         id: &ReleaseId,
     ) -> Result<(), StoreError> {
-        state.admits(manifest.epoch, manifest.sequence, id).map_err(|reason| {
+        let rank = (manifest.epoch, manifest.sequence);
+        if self.config.allow.is_some_and(|allowed| rank >= allowed) {
+            return Ok(());
+        }
+        state.admits(manifest.epoch, manifest.sequence, id).map_err(|(fault, reason)| {
             let line = format!(
-                "{} {}: {reason}; pack it again with a higher --sequence",
+                "{} {}: {reason}; fanfare sign --sequence next makes a newer release of it",
                 self.config.app, manifest.label
             );
-            StoreError::new(Fault::SequenceOld, line)
+            StoreError::new(fault, line)
+        })
+    }
+
+    /// The trusted key that signed these bytes; none where everybody is believed.
+    pub(super) fn vouch(
+        &self,
+        state: &AppState,
+        manifest_bytes: &[u8],
+        signatures: &[u8],
+        dates: Dates,
+    ) -> Result<Option<KeyId>, StoreError> {
+        let Some(trust) = &self.config.trust else { return Ok(None) };
+        let key = trust.vouch(&state.announced, manifest_bytes, signatures, dates);
+        key.map(Some).map_err(|distrust| {
+            let (app, release) = (&self.config.app, release_id(manifest_bytes).0.short());
+            StoreError::new(distrust.fault(), format!("{app} {release}: {distrust}"))
+        })
+    }
+
+    /// As [`App::vouch`], for a release that is here.
+    pub(super) fn vouch_known(
+        &self,
+        state: &AppState,
+        id: &ReleaseId,
+    ) -> Result<Option<KeyId>, StoreError> {
+        if self.config.trust.is_none() {
+            return Ok(None);
+        }
+        let path = self.layout.manifest(id);
+        let manifest_bytes =
+            std::fs::read(&path).map_err(|error| StoreError::of_read(path.display(), &error))?;
+        self.vouch(state, &manifest_bytes, &self.signatures(id)?, Dates::Unasked)
+    }
+
+    /// The signatures that came with a release; none, where none did.
+    pub(super) fn signatures(&self, id: &ReleaseId) -> Result<Vec<u8>, StoreError> {
+        let path = self.layout.signatures(id);
+        match std::fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            read => read.map_err(|error| StoreError::of_read(path.display(), &error)),
+        }
+    }
+
+    /// Refuses a release that is to be accepted anew for its signatures, its age or its dates.
+    pub(super) fn accept_anew(&self, state: &AppState, offer: &Offer) -> Result<(), StoreError> {
+        let manifest = &offer.manifest;
+        let (clock, youngest) = (self.world.unix_seconds(), state.youngest);
+        let is_new = !state.has_accepted(&offer.release);
+        let dates = if is_new { Dates::Judged(clock.max(youngest)) } else { Dates::Unasked };
+        let signer = self.vouch(state, &offer.manifest_bytes, &offer.signatures, dates)?;
+        self.admit(state, manifest, &offer.release)?;
+        if !is_new {
+            return Ok(());
+        }
+        judge_dates(manifest, clock, youngest, signer.is_some()).map_err(|(fault, reason)| {
+            let line = format!("{} {}: {reason}", self.config.app, manifest.label);
+            StoreError::new(fault, line)
         })
     }
 

@@ -62,5 +62,12 @@ pub const LOCK_WAIT: Duration = Duration::from_secs(3);
 /// Between two attempts at the lock.
 pub const LOCK_RETRY: Duration = Duration::from_millis(20);
 
+/// Clocks and people are wrong by so much: dates of a release count only beyond it.
+pub const DATE_TOLERANCE: Duration = Duration::from_secs(24 * 3600);
+
+/// Keys that releases have named and that are remembered: as many rotations without a change of the
+/// configuration.
+pub const ANNOUNCED_MAX: usize = 8;
+
 /// Bytes of `state.json` and of a manifest that are read back.
 pub const SMALL_FILE_BYTES: u64 = 1 << 20;

@@ -39,6 +39,7 @@ mod state;
 mod step;
 mod switch;
 mod table;
+mod trust;
 mod unpack;
 mod world;
 
@@ -80,6 +81,8 @@ use self::state::Health;
 pub use self::step::{Bounds, Owner, Step};
 use self::switch::Way;
 pub use self::table::Mounted;
+use self::trust::Dates;
+pub use self::trust::Trust;
 pub use self::unpack::{Refusal, Unpacked};
 pub use self::world::{SystemWorld, With, World};
 
@@ -199,6 +202,18 @@ impl Store {
         lines.collect()
     }
 
+    /// A line for each app whose releases only some are believed to make: who.
+    pub fn trusted(&self) -> Vec<String> {
+        let lines = self.apps.iter().filter_map(|(name, app)| {
+            let keys = app.config.trust.as_ref()?.lines(&app.lock().announced);
+            Some(match keys.is_empty() {
+                true => format!("{name}: no key is trusted, so every release is refused"),
+                false => format!("{name}: releases are believed by {}", keys.join("; ")),
+            })
+        });
+        lines.collect()
+    }
+
     /// Takes the lines about what went wrong without failing anything: for the log.
     pub fn take_complaints(&self) -> Vec<String> {
         let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
@@ -240,11 +255,14 @@ impl Store {
         self.app(app).is_ok_and(|app| app.layout.part(image).is_file())
     }
 
-    /// Whether the release is staged here.
+    /// Whether the release is staged here, and believed.
     pub fn holds_release(&self, app: &AppName, release: &ReleaseId) -> bool {
         let is_staged = || {
             let app = self.app(app)?;
-            app.known(release)?.map_or(Ok(false), |known| app.is_staged(&known))
+            let Some(known) = app.known(release)? else { return Ok(false) };
+            // What came before there were keys, or by one that is revoked now, comes again.
+            app.vouch_known(&app.lock(), release)?;
+            app.is_staged(&known)
         };
         is_staged().unwrap_or(false)
     }
@@ -273,23 +291,33 @@ impl Store {
         is_current().unwrap_or(false)
     }
 
+    /// Refuses a manifest that no key has signed which the app trusts: before it is parsed.
+    ///
+    /// # Errors
+    /// Why it is not believed.
+    pub fn vouch(
+        &self,
+        app: &AppName,
+        manifest_bytes: &[u8],
+        signatures: &[u8],
+    ) -> Result<(), StoreError> {
+        let app = self.app(app)?;
+        app.vouch(&app.lock(), manifest_bytes, signatures, Dates::Unasked).map(drop)
+    }
+
     /// Refuses what could not be staged here, before a byte of it is received.
     ///
     /// # Errors
-    /// When the release is older than one accepted or expired, its kind cannot be staged, `current`
-    /// cannot be switched.
+    /// When the release is of another app, not signed by a trusted key, older than one accepted,
+    /// expired or from the future, its kind cannot be staged, `current` cannot be switched.
     pub fn check(&self, app: &AppName, offer: &Offer) -> Result<(), StoreError> {
         let app = self.app(app)?;
         let manifest = &offer.manifest;
         if manifest.app != app.config.app {
             let line = format!("a release of {} is no release of {}", manifest.app, app.config.app);
-            return Err(StoreError::new(Fault::Internal, line));
+            return Err(StoreError::new(Fault::OtherApp, line));
         }
-        app.admit(&app.lock(), manifest, &offer.release)?;
-        if manifest.expires.is_some_and(|expires| expires <= common::clock::unix_seconds()) {
-            let line = format!("{} {} has expired: pack it again", manifest.app, manifest.label);
-            return Err(StoreError::new(Fault::VerifyFailed, line));
-        }
+        app.accept_anew(&app.lock(), offer)?;
         // A switch that cannot be made is said before anybody switches.
         app::read_current(&app.layout)?;
         let may_be = self.capabilities.check(&app.config.app, manifest.image.kind);

@@ -4,7 +4,7 @@
 //! the one that the release's id names.
 
 use common::bundle::{FrameKind, Manifest, Preamble, release_id};
-use common::id::ReleaseId;
+use common::id::{AppName, ReleaseId};
 use common::wire::Fault;
 
 use super::error::StoreError;
@@ -40,11 +40,12 @@ impl Offer {
         }
     }
 
-    /// What somebody says that he received.
+    /// What somebody says that he received, and that was vouched for.
     ///
     /// # Errors
-    /// When the manifest is not valid, or is not that of `release`.
+    /// When the manifest is not valid, or is not that of `release` of `app`.
     pub fn read(
+        app: &AppName,
         release: ReleaseId,
         manifest_bytes: Vec<u8>,
         signatures: Vec<u8>,
@@ -56,6 +57,10 @@ impl Offer {
         }
         let manifest = Manifest::parse(&manifest_bytes)
             .map_err(|error| refused(format!("the manifest is refused: {error}")))?;
+        if manifest.app != *app {
+            let line = format!("a release of {} is no release of {app}", manifest.app);
+            return Err(StoreError::new(Fault::OtherApp, line));
+        }
         // Gaps only make it less.
         let data_bytes = data_bytes.min(manifest.image.bytes);
         Ok(Self { release, manifest, manifest_bytes, signatures, data_bytes })

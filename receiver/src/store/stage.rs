@@ -22,6 +22,7 @@ use super::partial::{VerifiedImage, clean, unpack_step};
 use super::prefix::Prefix;
 use super::state::AppState;
 use super::step::Step;
+use super::trust::Dates;
 use super::world::With;
 
 /// A release that services could use now.
@@ -95,8 +96,13 @@ impl App {
         let known = Known { id: offer.release, manifest: offer.manifest.clone() };
         let path = self.layout.release(&known.id, &known.manifest.label);
         let staged = Staged { release: known.id, path: path.clone() };
+        self.vouch(&state, &offer.manifest_bytes, &offer.signatures, Dates::Unasked)?;
         self.admit(&state, &known.manifest, &known.id)?;
         let is_known = self.known(&known.id)?.is_some();
+        let is_signed_anew = is_known && !offer.signatures.is_empty();
+        if is_signed_anew && self.signatures(&known.id)? != offer.signatures {
+            self.save(&self.layout.signatures(&offer.release), offer.signatures.clone())?;
+        }
         if is_known && self.is_staged(&known)? {
             if let Some(tree) = &image.tree {
                 clean(&*self.world, &Step::RemoveTree { path: tree.clone() });

@@ -7,11 +7,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use common::bundle::Manifest;
 use common::id::ReleaseId;
+use common::keys::KeyId;
+use common::wire::Fault;
 use serde::{Deserialize, Serialize};
 
-use super::limits::PRUNED_REMEMBERED_MAX;
+use super::limits::{ANNOUNCED_MAX, PRUNED_REMEMBERED_MAX};
 use super::record::{About, Held, Pin, Record, Verdict};
+use super::trust::Announced;
 
 /// Version of the file.
 const FORMAT: u32 = 2;
@@ -46,6 +50,12 @@ pub(super) struct AppState {
     /// By epoch.
     #[serde(default)]
     pub(super) accepted: BTreeMap<u32, Accepted>,
+    /// When the youngest of the signed releases that were accepted was made, in Unix seconds.
+    #[serde(default)]
+    pub(super) youngest: u64,
+    /// The keys that signed releases which were accepted have named.
+    #[serde(default)]
+    pub(super) announced: Vec<Announced>,
     /// What `current` points at.
     #[serde(default)]
     pub(super) current: Option<ReleaseId>,
@@ -91,6 +101,8 @@ impl AppState {
             format: FORMAT,
             root,
             accepted: BTreeMap::new(),
+            youngest: 0,
+            announced: Vec::new(),
             current: None,
             trial: None,
             held: None,
@@ -129,23 +141,47 @@ impl AppState {
     ///
     /// # Errors
     /// What was accepted before.
-    pub(super) fn admits(&self, epoch: u32, sequence: u64, id: &ReleaseId) -> Result<(), String> {
+    pub(super) fn admits(
+        &self,
+        epoch: u32,
+        sequence: u64,
+        id: &ReleaseId,
+    ) -> Result<(), (Fault, String)> {
         let Some((&newest, accepted)) = self.accepted.last_key_value() else { return Ok(()) };
         if epoch < newest {
-            return Err(format!("epoch {epoch} is over, epoch {newest} was accepted"));
+            let line = format!("epoch {epoch} is over, epoch {newest} was accepted");
+            return Err((Fault::EpochOld, line));
         }
+        let old = |line| Err((Fault::SequenceOld, line));
         if epoch > newest || sequence > accepted.sequence {
             return Ok(());
         }
         if sequence < accepted.sequence {
             let newer = accepted.sequence;
-            return Err(format!("sequence {sequence} is older than {newer}, accepted before"));
+            return old(format!("sequence {sequence} is older than {newer}, accepted before"));
         }
         if accepted.release == *id {
             return Ok(());
         }
         let other = accepted.release.0.short();
-        Err(format!("sequence {sequence} was accepted before, for release {other}"))
+        old(format!("sequence {sequence} was accepted before, for release {other}"))
+    }
+
+    /// Whether this very release was the newest of its epoch when it was accepted, or is still.
+    pub(super) fn has_accepted(&self, id: &ReleaseId) -> bool {
+        self.accepted.values().any(|accepted| accepted.release == *id)
+    }
+
+    /// Notes what a release that was accepted, and that the key `by` has signed, says for later.
+    pub(super) fn believe(&mut self, manifest: &Manifest, by: KeyId) {
+        self.youngest = self.youngest.max(manifest.created);
+        let Some(key) = manifest.next_key else { return };
+        let announced = Announced { key, by };
+        if !self.announced.contains(&announced) {
+            self.announced.push(announced);
+            let surplus = self.announced.len().saturating_sub(ANNOUNCED_MAX);
+            self.announced.drain(..surplus);
+        }
     }
 
     /// Notes that a release is accepted.
@@ -309,9 +345,9 @@ mod tests {
         state.accept(0, 17, id("a"));
         assert_eq!(state.admits(0, 17, &id("a")), Ok(()));
         assert_eq!(state.admits(0, 18, &id("b")), Ok(()));
-        let line = state.admits(0, 16, &id("b")).unwrap_err();
-        assert_eq!(line, "sequence 16 is older than 17, accepted before");
-        assert!(state.admits(0, 17, &id("b")).unwrap_err().contains("accepted before, for"));
+        let line = "sequence 16 is older than 17, accepted before".to_owned();
+        assert_eq!(state.admits(0, 16, &id("b")), Err((Fault::SequenceOld, line)));
+        assert!(state.admits(0, 17, &id("b")).unwrap_err().1.contains("accepted before, for"));
     }
 
     #[test]
@@ -320,7 +356,8 @@ mod tests {
         state.accept(0, 1 << 60, id("stolen"));
         assert_eq!(state.admits(1, 1, &id("a")), Ok(()));
         state.accept(1, 1, id("a"));
-        assert!(state.admits(0, u64::MAX, &id("b")).unwrap_err().contains("epoch 0 is over"));
+        let line = "epoch 0 is over, epoch 1 was accepted".to_owned();
+        assert_eq!(state.admits(0, u64::MAX, &id("b")), Err((Fault::EpochOld, line)));
         state.accept(1, 0, id("b"));
         assert_eq!(state.accepted[&1].sequence, 1, "never back");
     }

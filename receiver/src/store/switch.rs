@@ -54,6 +54,10 @@ impl App {
         let mut next = state.clone();
         next.held = self.hold_after(state, &known, way)?;
         next.accept(manifest.epoch, manifest.sequence, *id);
+        // Going back asks for no signature, and so believes nothing new.
+        if let Ok(Some(by)) = self.vouch_known(state, id) {
+            next.believe(manifest, by);
+        }
         if way == Way::Deployed(Health::Asked) && !is_done {
             next.trial = Some(*id);
         }
@@ -96,6 +100,7 @@ impl App {
         match (way, verdict) {
             (Way::Deployed(_), _) if is_done => Ok(()),
             (Way::Deployed(_), _) => {
+                self.vouch_known(state, &known.id)?;
                 self.admit(state, &known.manifest, &known.id)?;
                 self.held_against(state, known.rank())
             }

@@ -4,11 +4,13 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use common::count::counted;
 use common::id::{AppName, ImageKind, Label};
+use common::keys::PublicKey;
 use common::units::ByteSize;
 
 use super::cancel::Cancel;
@@ -18,6 +20,7 @@ use super::progress::Progress;
 use super::{Packed, Request, pack};
 use crate::complaint::Complaint;
 use crate::console::Console;
+use crate::keys::{self, open_secret};
 
 /// Make a release bundle of a directory or file
 #[derive(Debug, Clone, clap::Args)]
@@ -54,6 +57,12 @@ pub struct PackArgs {
     /// Leave out what matches, as in .gitignore; may be repeated; .fanignore files do the same
     #[arg(long, value_name = "GLOB")]
     exclude: Vec<String>,
+    /// Release key that signs it; fanfare sign can do that later, on another machine
+    #[arg(long, value_name = "KEY")]
+    key: Option<PathBuf>,
+    /// Public key that hosts trust from this release on, too
+    #[arg(long, value_name = "KEY.pub")]
+    next_key: Option<PathBuf>,
     /// Level of compression, 1 to 19
     #[arg(long, value_name = "N", default_value_t = 3)]
     #[arg(value_parser = clap::value_parser!(i32).range(1..=19))]
@@ -84,11 +93,13 @@ impl PackArgs {
         }
     }
 
-    fn into_request(self) -> Result<Request, PackError> {
+    fn into_request(self) -> Result<Request, Complaint> {
         let created = match self.created {
             Some(Moment(created)) => created,
             None => now()?,
         };
+        let key = self.key.as_deref().map(open_secret).transpose()?;
+        let next_key = self.next_key.as_deref().map(PublicKey::load).transpose();
         Ok(Request {
             source: self.source,
             output: self.output,
@@ -101,6 +112,8 @@ impl PackArgs {
             expires: self.expires.map(|expiry| expiry.after(created)),
             owner: self.owner,
             excludes: self.exclude,
+            key: key.map(Arc::new),
+            next_key: next_key.map_err(keys::complaint)?,
             level: self.level,
             threads: self.threads.unwrap_or_else(all_cores),
             temporary: std::env::var_os("TMPDIR").filter(|dir| !dir.is_empty()).map(PathBuf::from),
@@ -136,7 +149,7 @@ fn owners() -> impl TypedValueParser<Value = Owner> {
 
 /// A point in time, in Unix seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Moment(u64);
+pub struct Moment(pub u64);
 
 impl FromStr for Moment {
     type Err = &'static str;
@@ -162,13 +175,16 @@ impl FromStr for Moment {
 
 /// A point in time, or a span after creation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Expiry {
+pub enum Expiry {
+    /// In Unix seconds.
     At(u64),
+    /// From creation on.
     After(Duration),
 }
 
 impl Expiry {
-    fn after(self, created: u64) -> u64 {
+    /// In Unix seconds, for what was made at `created`.
+    pub fn after(self, created: u64) -> u64 {
         match self {
             Self::At(moment) => moment,
             Self::After(span) => created.saturating_add(span.as_secs()),

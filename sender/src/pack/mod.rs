@@ -1,6 +1,6 @@
 //! `fanfare pack`: makes one bundle of a directory or a file.
 //!
-//! Not here: the format of the bundle (`common::bundle`), signing, sending.
+//! Not here: the format of the bundle (`common::bundle`), keys, sending.
 //!
 //! Invariant: image, frames and tables depend on the source alone; the whole file too once creation
 //! time and sequence are given. The bundle appears under its name complete or not at all, and
@@ -34,6 +34,7 @@ use std::io::BufWriter;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use common::bundle::ordered::map_in_order;
 use common::bundle::{
@@ -41,6 +42,7 @@ use common::bundle::{
     Preamble,
 };
 use common::id::{AppName, ChunkIndex, ImageKind, Label};
+use common::keys::{PublicKey, SecretKey};
 
 use cancel::Cancel;
 use error::PackError;
@@ -49,6 +51,8 @@ use frames::{FrameMaker, MadeFrame};
 use image::Frames;
 use progress::Progress;
 use source::{Opened, Wanted};
+
+use crate::keys::sign;
 
 /// Everything that decides what the bundle will be.
 #[derive(Debug, Clone)]
@@ -75,6 +79,10 @@ pub struct Request {
     pub owner: Owner,
     /// Patterns of what to leave out of a directory.
     pub excludes: Vec<String>,
+    /// The release key that signs it, if any does yet.
+    pub key: Option<Arc<SecretKey>>,
+    /// A key that hosts trust from this release on, too.
+    pub next_key: Option<PublicKey>,
     /// Level of zstd.
     pub level: i32,
     /// Threads that compress.
@@ -165,7 +173,7 @@ fn write_bundle(
     opened.check_unchanged(cancel)?;
     let image = ImageFacts { kind: opened.kind, bytes: digest.bytes(), digest: digest.finish() };
     let chunks = ChunkTable::from_chunks(chunks).map_err(PackError::Format)?;
-    let finished = writer.finish(chunks, |chunk_table, frame_table| Manifest {
+    let describe = |chunk_table, frame_table| Manifest {
         format: FORMAT_VERSION,
         app: request.app.clone(),
         label: request.label.clone(),
@@ -179,8 +187,14 @@ fn write_bundle(
         codec: CODEC.into(),
         mount_options: Vec::new(),
         unpack: opened.limits(),
+        next_key: request.next_key,
         critical: Vec::new(),
-    });
+    };
+    let sign = |manifest: &Manifest, bytes: &[u8]| {
+        let signature = |key: &Arc<SecretKey>| sign::signature(key, manifest, bytes);
+        request.key.as_ref().map(signature).unwrap_or_default()
+    };
+    let finished = writer.finish_signed(chunks, describe, sign);
     let (_, preamble) = finished.map_err(|error| PackError::written(&request.output, error))?;
     Ok(preamble)
 }

@@ -72,6 +72,8 @@ impl Site {
             expires: None,
             owner: Owner::Root,
             excludes: Vec::new(),
+            key: None,
+            next_key: None,
             level: 3,
             threads: NonZeroUsize::MIN,
             temporary: None,

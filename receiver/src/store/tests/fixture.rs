@@ -12,13 +12,14 @@ use common::bundle::{
 };
 use common::digest::Digest;
 use common::id::{AppName, ChunkIndex, FrameIndex, ImageKind, ReleaseId};
+use common::keys::{KeyId, Keyring, SecretKey, Signatures};
 use common::sys::processes::{self, Namespace};
 use rustix::mount::MountPropagationFlags;
 
 use crate::store::unpack::archive::{Entry, archive};
 use crate::store::{
     AppConfig, Incoming, Inventory, Offer, Owner, Partial, Policy, ReleaseFacts, Staged, Store,
-    StoreError, SystemWorld, VerifiedImage, World,
+    StoreError, SystemWorld, Trust, VerifiedImage, World,
 };
 
 /// Who receives where a test has a store for somebody else; nobody is.
@@ -128,6 +129,18 @@ pub(crate) struct Release {
     pub(crate) image: Vec<u8>,
 }
 
+/// A key of these tests: number 1 signs the releases, and is trusted.
+pub(crate) fn secret_key(number: u8) -> SecretKey {
+    SecretKey::from_seed(KeyId([number; 8]), &[number; 32])
+}
+
+/// The signature of a document by a key.
+pub(crate) fn signed(key: &SecretKey, document: &[u8]) -> Vec<u8> {
+    let mut signatures = Signatures::default();
+    signatures.put(key.sign(document, "a test")).unwrap();
+    signatures.emit()
+}
+
 pub(crate) fn shop() -> AppName {
     "shop".parse().unwrap()
 }
@@ -167,12 +180,20 @@ impl Release {
             codec: CODEC.into(),
             mount_options: Vec::new(),
             unpack: (kind == ImageKind::Tar).then_some(limits),
+            next_key: Some(*secret_key(100 + (sequence % 100) as u8).public()),
             critical: Vec::new(),
         };
         change(&mut manifest);
         let manifest_bytes = manifest.to_json();
-        let preamble = Preamble { manifest, manifest_bytes, signatures: Vec::new(), chunks, plan };
+        let signatures = signed(&secret_key(1), &manifest_bytes);
+        let preamble = Preamble { manifest, manifest_bytes, signatures, chunks, plan };
         Self { preamble: Arc::new(preamble), image }
+    }
+
+    /// The same with other signatures.
+    pub(in crate::store) fn signed_with(self, signatures: Vec<u8>) -> Self {
+        let preamble = Preamble { signatures, ..(*self.preamble).clone() };
+        Self { preamble: Arc::new(preamble), ..self }
     }
 
     /// A raw release whose content is told by its sequence: data, a gap, data.
@@ -361,7 +382,9 @@ impl Place {
 
     pub(crate) fn config(&self) -> AppConfig {
         let policy = Policy { keep: 3, drain_after: Duration::ZERO };
-        AppConfig { policy, ..AppConfig::new(shop(), self.root.clone()) }
+        let keys = Keyring::new([*secret_key(1).public()]).unwrap();
+        let trust = Some(Trust { keys, ..Trust::default() });
+        AppConfig { policy, trust, ..AppConfig::new(shop(), self.root.clone()) }
     }
 
     pub(in crate::store) fn open(&self) -> Store {

@@ -60,6 +60,9 @@ make STORE/incoming/IMAGE.part durable
 rename STORE/incoming/IMAGE.part to STORE/images/IMAGE.raw
 make STORE/images durable
 remove STORE/incoming/IMAGE.journal
+write STORE/manifests/ID.minisig.new
+rename STORE/manifests/ID.minisig.new to STORE/manifests/ID.minisig
+make STORE/manifests durable
 write STORE/manifests/ID.json.new
 rename STORE/manifests/ID.json.new to STORE/manifests/ID.json
 make STORE/manifests durable
@@ -108,6 +111,9 @@ make STORE/incoming/IMAGE.part durable
 rename STORE/incoming/IMAGE.part to STORE/images/IMAGE.tar
 make STORE/images durable
 remove STORE/incoming/IMAGE.journal
+write STORE/manifests/ID.minisig.new
+rename STORE/manifests/ID.minisig.new to STORE/manifests/ID.minisig
+make STORE/manifests durable
 write STORE/manifests/ID.json.new
 rename STORE/manifests/ID.json.new to STORE/manifests/ID.json
 make STORE/manifests durable
@@ -138,6 +144,9 @@ fn an_erofs_install_is_these_steps_in_this_order_once_it_is_received() {
         let (_, words) = traced(directory, &Release::new(ImageKind::Erofs, 2, image));
         let from = words.iter().position(|line| line.contains("manifests")).unwrap();
         let expected = "\
+write STORE/manifests/ID.minisig.new
+rename STORE/manifests/ID.minisig.new to STORE/manifests/ID.minisig
+make STORE/manifests durable
 write STORE/manifests/ID.json.new
 rename STORE/manifests/ID.json.new to STORE/manifests/ID.json
 make STORE/manifests durable

@@ -13,3 +13,4 @@ mod pruning;
 mod recorder;
 mod sweep;
 mod switching;
+mod trust;

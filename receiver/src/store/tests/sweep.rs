@@ -310,6 +310,9 @@ fn expect_agreement(scene: Scene, attempt: &Attempt, store: &Store, current: &Re
     assert_eq!(state.current, Some(current.id()), "{what}: the state file");
     let sequence = current.preamble.manifest.sequence;
     assert!(state.accepted[&0].sequence >= sequence, "{what}: an older one would be accepted");
+    assert_eq!(state.youngest, current.preamble.manifest.created, "{what}");
+    let named = current.preamble.manifest.next_key;
+    assert!(state.announced.iter().any(|it| Some(it.key) == named), "{what}: the next key");
     let releases = store.releases().unwrap();
     let staged = releases.iter().filter(|facts| facts.is_mounted).count();
     let mounts = SystemWorld.mounted().unwrap();

@@ -1,0 +1,251 @@
+//! The keys of this host: a directory of files, and what the configuration says of them.
+//!
+//! Not here: what a release is believed for (`store`), nor how datagrams are opened. Invariant: a key
+//! that cannot be read stops the daemon; it is never left out in silence.
+#![expect(clippy::disallowed_methods, reason = "lists the directory of keys")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use common::id::AppName;
+use common::keys::{KeyId, Keyring, PublicKey, Role, SymmetricKey};
+use common::seal::HostKeys;
+
+use crate::config::Config;
+use crate::store::Trust;
+
+/// Where keys lie unless somebody says otherwise.
+pub const DEFAULT_DIRECTORY: &str = "/etc/fanfare/keys";
+
+/// The keys that this host has, and what holds for them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KnownKeys {
+    /// Where the files lie; none, where there is no such directory.
+    pub directory: Option<PathBuf>,
+    /// The keys that sign what a sender orders; none, where nobody names any.
+    pub operators: Keyring,
+    /// The keys that sign releases, where anybody names some.
+    releases: Option<Keyring>,
+    /// And of apps that have keys of their own.
+    of_apps: BTreeMap<AppName, Keyring>,
+    revoked: BTreeSet<KeyId>,
+    expires: BTreeMap<KeyId, u64>,
+}
+
+impl KnownKeys {
+    /// Reads what the configuration names, or what lies in the directory: `release*.pub` and
+    /// `operator*.pub`. `flag` is the directory that the command line names.
+    ///
+    /// # Errors
+    /// The first key that cannot be used, and why.
+    pub fn load(flag: Option<&Path>, config: &Config) -> Result<Self, String> {
+        let trust = config.trust.clone().unwrap_or_default();
+        let named = flag.or(trust.keys.as_deref());
+        let directory = match named {
+            Some(path) => Some(path.to_path_buf()),
+            None => Some(PathBuf::from(DEFAULT_DIRECTORY)).filter(|path| path.exists()),
+        };
+        let place = directory.as_deref();
+        let list = |key: &str, keys: &Option<Vec<String>>, stem: &str| match keys {
+            Some(keys) => ring(key, keys.iter().map(|entry| read(entry, place))).map(Some),
+            None => {
+                let find = |place| find(place, stem, ".pub");
+                let found = place.map(find).transpose()?.unwrap_or_default();
+                let ring = ring(key, found.iter().map(|path| load(path)))?;
+                Ok(Some(ring).filter(|ring| !ring.is_empty()))
+            }
+        };
+        let releases = list("[trust] release_keys", &trust.release_keys, "release")?;
+        let operators = list("[trust] operator_keys", &trust.operator_keys, "operator")?;
+        let mut of_apps = BTreeMap::new();
+        for (app, settings) in &config.app {
+            if let Some(keys) = &settings.release_keys {
+                let key = format!("[app.{app}] release_keys");
+                of_apps.insert(app.clone(), ring(&key, keys.iter().map(|it| read(it, place)))?);
+            }
+        }
+        let (revoked, expires) = (trust.revoked, trust.expires);
+        let expires = expires.into_iter().map(|(id, date)| (id, date.0)).collect();
+        let mut operators = operators.unwrap_or_default();
+        operators.remove(&revoked);
+        Ok(Self { directory, operators, releases, of_apps, revoked, expires })
+    }
+
+    /// Whose releases of `app` are taken; anybody's, where no key is named.
+    pub fn trust(&self, app: &AppName) -> Option<Trust> {
+        let keys = self.of_apps.get(app).or(self.releases.as_ref())?.clone();
+        Some(Trust { keys, revoked: self.revoked.clone(), expires: self.expires.clone() })
+    }
+
+    /// What opens and closes datagrams: `group*.key`, `host.key` and the operators' keys.
+    ///
+    /// # Errors
+    /// What is missing, or cannot be used.
+    pub fn sealing(&self) -> Result<HostKeys, String> {
+        let directory = self.directory.as_deref();
+        let directory = directory.ok_or_else(|| format!("there is no {DEFAULT_DIRECTORY}"))?;
+        let load = |path: &Path, role| SymmetricKey::load(path, role).map_err(|it| it.to_string());
+        let groups: Vec<SymmetricKey> = find(directory, "group", ".key")?
+            .iter()
+            .map(|path| load(path, Role::Group))
+            .collect::<Result<_, _>>()?;
+        let place = directory.display();
+        if groups.is_empty() {
+            return Err(format!("there is no group.key in {place}"));
+        }
+        if self.operators.is_empty() {
+            return Err(format!("there is no operator.pub in {place}, or it is revoked"));
+        }
+        let host = load(&directory.join("host.key"), Role::Host)?;
+        Ok(HostKeys { groups, operators: self.operators.clone(), host })
+    }
+}
+
+/// A key as the configuration names it: its line, or a file, by default in the directory.
+fn read(entry: &str, directory: Option<&Path>) -> Result<PublicKey, String> {
+    if let Ok(key) = entry.parse() {
+        return Ok(key);
+    }
+    load(&directory.map_or_else(|| PathBuf::from(entry), |directory| directory.join(entry)))
+}
+
+fn load(path: &Path) -> Result<PublicKey, String> {
+    PublicKey::load(path).map_err(|error| error.to_string())
+}
+
+fn ring(
+    name: &str,
+    keys: impl Iterator<Item = Result<PublicKey, String>>,
+) -> Result<Keyring, String> {
+    let keys: Vec<PublicKey> =
+        keys.collect::<Result<_, _>>().map_err(|error| format!("{name}: {error}"))?;
+    Keyring::new(keys).map_err(|fault| format!("{name}: {fault}"))
+}
+
+/// The files in the directory whose names begin with `stem` and end with `extension`, in the order
+/// of their names.
+fn find(directory: &Path, stem: &str, extension: &str) -> Result<Vec<PathBuf>, String> {
+    let unreadable = |error| format!("the keys in {} cannot be read: {error}", directory.display());
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Err(format!("there is no directory of keys {}", directory.display()));
+        }
+        Err(error) => return Err(unreadable(error)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(unreadable)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with(stem) && name.ends_with(extension) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::keys::SecretKey;
+    use common::keys::file::create_public;
+
+    fn key(number: u8) -> PublicKey {
+        *SecretKey::from_seed(KeyId([number; 8]), &[number; 32]).public()
+    }
+
+    fn place() -> tempfile::TempDir {
+        let place = tempfile::tempdir().unwrap();
+        for (name, number) in
+            [("release.pub", 1), ("release-next.pub", 2), ("operator.pub", 3), ("other.pub", 4)]
+        {
+            create_public(&place.path().join(name), &key(number).to_text(name)).unwrap();
+        }
+        place
+    }
+
+    fn load(text: &str, flag: Option<&Path>) -> Result<KnownKeys, String> {
+        KnownKeys::load(flag, &Config::parse(text, Path::new("fanhost.toml")).unwrap())
+    }
+
+    fn ids(keys: &Keyring) -> Vec<KeyId> {
+        keys.iter().map(PublicKey::id).collect()
+    }
+
+    #[test]
+    fn the_keys_of_a_directory_are_trusted_by_their_names() {
+        let place = place();
+        let keys = load("", Some(place.path())).unwrap();
+        let trust = keys.trust(&"shop".parse().unwrap()).unwrap();
+        assert_eq!(ids(&trust.keys), [key(2).id(), key(1).id()]);
+        assert_eq!(ids(&keys.operators), [key(3).id()]);
+    }
+
+    #[test]
+    fn what_the_file_names_takes_the_place_of_what_lies_there() {
+        let place = place();
+        let text = format!(
+            "[trust]\nkeys = {:?}\nrelease_keys = [\"other.pub\", \"{}\"]\n\
+             revoked = [\"0303030303030303\"]\nexpires = {{ \"404040404040404\" = \"2027-01-01\" }}\n\
+             [app.blog]\nrelease_keys = [\"release.pub\"]\n[app.wiki]\nrelease_keys = []\n",
+            place.path(),
+            key(5)
+        );
+        let keys = load(&text, None).unwrap();
+        let trust = |app: &str| keys.trust(&app.parse().unwrap()).unwrap();
+        assert_eq!(ids(&trust("shop").keys), [key(4).id(), key(5).id()]);
+        assert_eq!(ids(&trust("blog").keys), [key(1).id()]);
+        assert!(trust("wiki").keys.is_empty(), "nobody is believed, and not everybody");
+        assert_eq!(trust("shop").expires, BTreeMap::from([(key(4).id(), 1_798_761_600)]));
+        assert_eq!(ids(&keys.operators), [], "the only one is revoked");
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_used_is_named_and_not_left_out() {
+        let place = place();
+        let broken = place.path().join("release-broken.pub");
+        create_public(&broken, "untrusted comment: x\nRWQ\n").unwrap();
+        let line = load("", Some(place.path())).unwrap_err();
+        let begin = format!("[trust] release_keys: {}: it is no public key", broken.display());
+        assert!(line.starts_with(&begin), "{line}");
+        let line = load("[trust]\nrelease_keys = [\"/nonexistent.pub\"]", None).unwrap_err();
+        assert!(line.contains("/nonexistent.pub: cannot read it: No such file"), "{line}");
+        let line = load("", Some(Path::new("/nonexistent/keys"))).unwrap_err();
+        assert_eq!(line, "there is no directory of keys /nonexistent/keys");
+    }
+
+    #[test]
+    fn what_datagrams_need_is_all_there_or_named() {
+        use common::keys::file::create_secret;
+        use zeroize::Zeroizing;
+        let place = place();
+        let sealing = || load("", Some(place.path())).unwrap().sealing();
+        let name = place.path().display();
+        assert_eq!(sealing().unwrap_err(), format!("there is no group.key in {name}"));
+        let master = SymmetricKey::new(Role::Master, KeyId([7; 8]), Zeroizing::new([7; 32]));
+        let group = SymmetricKey::new(Role::Group, KeyId([8; 8]), Zeroizing::new([8; 32]));
+        let host = master.host_key(&"web-1".parse().unwrap());
+        for file in ["group.key", "group-next.key"] {
+            create_secret(&place.path().join(file), &group.to_text("group")).unwrap();
+        }
+        assert!(sealing().unwrap_err().contains("host.key: cannot read it: No such file"));
+        create_secret(&place.path().join("host.key"), &host.to_text("host")).unwrap();
+        let keys = sealing().unwrap();
+        assert_eq!((keys.groups.len(), keys.host.role()), (2, Role::Host));
+        fs::remove_file(place.path().join("operator.pub")).unwrap();
+        let line = sealing().unwrap_err();
+        assert_eq!(line, format!("there is no operator.pub in {name}, or it is revoked"));
+        let nowhere = KnownKeys::default().sealing().unwrap_err();
+        assert_eq!(nowhere, "there is no /etc/fanfare/keys");
+    }
+
+    #[test]
+    fn without_keys_everybody_is_believed() {
+        let empty = tempfile::tempdir().unwrap();
+        let keys = load("", Some(empty.path())).unwrap();
+        assert_eq!(keys.trust(&"shop".parse().unwrap()), None);
+    }
+}
