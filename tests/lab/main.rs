@@ -14,5 +14,6 @@ mod parted;
 mod policy;
 mod refusal;
 mod resume;
+mod sealed;
 mod stragglers;
 mod switching;

@@ -115,7 +115,7 @@ fn write_down(address: Ipv4Addr, stop: &AtomicBool) -> Recording {
 ///
 /// # Panics
 /// When the machine gives no socket.
-pub fn play(node: &Node, recording: &Recording) {
+pub fn play(node: &Node, recording: &[(SocketAddr, Vec<u8>)]) {
     let IpAddr::V4(address) = node.address(Family::V4) else { panic!("it is IPv4") };
     let socket = node.run_inside(|| speak(address));
     for (nth, (to, datagram)) in recording.iter().enumerate() {

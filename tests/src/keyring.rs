@@ -104,6 +104,25 @@ impl SiteKeys {
         directory
     }
 
+    /// The key that signs releases, itself.
+    pub fn release(&self) -> SecretKey {
+        self.release.secret()
+    }
+
+    /// What the sender seals with.
+    ///
+    /// # Panics
+    /// Never: one key is not twice there.
+    pub fn sender_keys(&self) -> Arc<SenderKeys> {
+        let operator = self.operator.secret();
+        Arc::new(SenderKeys {
+            group: self.group.clone(),
+            master: self.master.clone(),
+            operators: Keyring::new([*operator.public()]).expect("it is one key"),
+            operator,
+        })
+    }
+
     /// What a thief has who broke into the host called `name`.
     pub fn stolen_from_host(&self, name: &str) -> Arc<HostKeys> {
         Arc::new(HostKeys {

@@ -11,13 +11,16 @@ use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::thread;
 
 use ::tests::lossy::{LossCounts, LossyNetwork};
 use anyhow::{Context, bail};
 use common::id::{AppName, HostName};
 use common::net::{StopFlag, SystemNetwork};
+use receiver::config::Config;
 use receiver::daemon::{Options, run};
+use receiver::keys::KnownKeys;
 use receiver::pipeline::Manners;
 use receiver::status::StatusBoard;
 use receiver::store::AppConfig;
@@ -39,6 +42,8 @@ pub struct HostArgs {
     pub interface: String,
     /// The only app.
     pub app: AppName,
+    /// The directory of its keys.
+    pub keys: PathBuf,
     /// Datagrams lost, in thousandths.
     pub loss_per_mille: u32,
     /// What the losses are drawn from.
@@ -55,6 +60,7 @@ impl HostArgs {
             self.group.to_string(),
             self.interface.clone(),
             self.app.to_string(),
+            self.keys.display().to_string(),
             self.loss_per_mille.to_string(),
             self.seed.to_string(),
         ]
@@ -65,8 +71,8 @@ impl HostArgs {
     /// # Errors
     /// When it was not made by [`HostArgs::to_arguments`].
     pub fn from_arguments(arguments: &[String]) -> anyhow::Result<Self> {
-        let [role, host, store, group, interface, app, loss, seed] = arguments else {
-            bail!("a host of the demo takes 8 arguments, not {}", arguments.len());
+        let [role, host, store, group, interface, app, keys, loss, seed] = arguments else {
+            bail!("a host of the demo takes 9 arguments, not {}", arguments.len());
         };
         if role != ROLE {
             bail!("{role:?} is no role");
@@ -77,6 +83,7 @@ impl HostArgs {
             group: group.parse()?,
             interface: interface.clone(),
             app: app.parse()?,
+            keys: keys.into(),
             loss_per_mille: loss.parse()?,
             seed: seed.parse()?,
         })
@@ -111,9 +118,11 @@ fn be(args: &HostArgs) -> anyhow::Result<()> {
     });
     let probability = f64::from(args.loss_per_mille) / 1000.0;
     let network = LossyNetwork::new(SystemNetwork, probability, args.seed);
+    let keys = KnownKeys::load(Some(&args.keys), &Config::default()).map_err(anyhow::Error::msg)?;
     let app = AppConfig {
         // The demo reads the image again to check its digest.
         keep_image: true,
+        trust: keys.trust(&args.app),
         ..AppConfig::new(args.app.clone(), app_root(&args.store, &args.app))
     };
     let options = Options {
@@ -124,7 +133,7 @@ fn be(args: &HostArgs) -> anyhow::Result<()> {
         policies: BTreeMap::new(),
         host: args.host.clone(),
         once: false,
-        keys: None,
+        keys: Some(Arc::new(keys.sealing().map_err(anyhow::Error::msg)?)),
         source: None,
         manners: Manners::default(),
     };
@@ -164,6 +173,7 @@ mod tests {
             store: "/tmp/a b/store".into(),
             group: "239.192.7.9:7170".parse().unwrap(),
             interface: "lo".to_owned(),
+            keys: "/tmp/keys".into(),
             app: "shop".parse().unwrap(),
             loss_per_mille: 30,
             seed: u64::MAX,

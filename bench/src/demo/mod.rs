@@ -19,9 +19,11 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use ::tests::keyring::SiteKeys;
 use ::tests::lossy::LossyNetwork;
 use ::tests::tree::Tree;
 use anyhow::Context;
@@ -75,6 +77,7 @@ struct Demo {
     label: Label,
     group: SocketAddr,
     interface: String,
+    keys: SiteKeys,
 }
 
 /// Plays the demo; what is wrong goes to standard error.
@@ -118,6 +121,7 @@ impl Demo {
             .keep();
         leftovers.enter_directory(&directory);
         Ok(Self {
+            keys: SiteKeys::make(&directory, "demo"),
             directory,
             leftovers: leftovers.clone(),
             interrupted,
@@ -184,7 +188,7 @@ impl Demo {
             expires: None,
             owner: Owner::Root,
             excludes: Vec::new(),
-            key: None,
+            key: Some(Arc::new(self.keys.release())),
             next_key: None,
             level: ZSTD_LEVEL,
             threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
@@ -208,6 +212,7 @@ impl Demo {
                 group: self.group,
                 interface: self.interface.clone(),
                 app: self.app.clone(),
+                keys: self.keys.host(&format!("host-{nth}"), None),
                 loss_per_mille: LOSS_PER_MILLE,
                 seed: SEED + nth as u64,
             };
@@ -234,7 +239,7 @@ impl Demo {
             symbol_bytes: None,
             dscp: 0,
             feedback_port: 0,
-            keys: None,
+            keys: Some(self.keys.sender_keys()),
         };
         let probability = f64::from(LOSS_PER_MILLE) / 1000.0;
         let network = LossyNetwork::new(SystemNetwork, probability, SEED);

@@ -117,8 +117,11 @@ impl Session {
             && !self.blocks.are_all_done()
             && is_flowing(self.stage)
             && self.role != Role::Waiting;
-        let has_none = !self.hearing.has_data && self.hearing.flowing_since.is_some_and(is_long);
-        let is_deaf = has_none || is_long(self.hearing.group_at);
+        let is_deaf = self.hearing.flowing_since.is_some_and(|flowing| {
+            let has_none = !self.hearing.has_data && is_long(flowing);
+            // Before symbols flow nothing comes by the data group.
+            has_none || is_long(self.hearing.group_at.max(flowing))
+        });
         (is_waiting && is_deaf).then_some(SolicitReason::NoData)
     }
 }

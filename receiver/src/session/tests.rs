@@ -212,9 +212,10 @@ fn a_host_that_hears_announces_alone_says_so_until_data_comes() {
     let mut session = session(Activation::Together);
     for (stage, expected) in [(SenderStage::Joining, 0), (SenderStage::Pass, 1)] {
         announce.stage = stage;
-        let from = if stage == SenderStage::Joining { 0 } else { 1500 };
+        // The second begins where symbols should flow: nothing came by the group before, either.
+        let from = if stage == SenderStage::Joining { 0 } else { 1600 };
         let mut outputs = Vec::new();
-        for tenth in 1..=15 {
+        for tenth in 1..=16 {
             session.handle_announce(at(from + tenth * 100), &announce);
             outputs.extend(drain(&mut session, at(from + tenth * 100)));
         }
@@ -222,13 +223,13 @@ fn a_host_that_hears_announces_alone_says_so_until_data_comes() {
         assert_eq!(missed(&outputs), (reasons, expected), "{stage:?}");
     }
     // Polls get through, symbols do not: a matter of MTU.
-    session.handle_poll(at(3100), Via::Data, 0, &poll(1));
+    session.handle_poll(at(3205), Via::Data, 0, &poll(1));
     assert_eq!(session.fault().0, Fault::NoData);
-    session.handle_symbols(at(3110), Via::Data, &[header(BlockIndex(1), 0)], &mut Vec::new());
+    session.handle_symbols(at(3210), Via::Data, &[header(BlockIndex(1), 0)], &mut Vec::new());
     assert_eq!(session.fault(), (Fault::None, ""));
     // And then the group alone falls silent, which the next word ends.
     let mut outputs = Vec::new();
-    for tenth in 32..=52 {
+    for tenth in 33..=52 {
         session.handle_announce(at(tenth * 100), &announce);
         outputs.extend(drain(&mut session, at(tenth * 100)));
     }

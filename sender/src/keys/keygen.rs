@@ -122,7 +122,7 @@ impl KeygenArgs {
     }
 
     fn path(&self, kind: Kind, extension: &str) -> PathBuf {
-        let name = self.name.as_ref().map_or(kind.name(), Label::as_str);
+        let name = self.name.as_ref().map_or_else(|| kind.name(), Label::as_str);
         self.directory.join(format!("{name}.{extension}"))
     }
 

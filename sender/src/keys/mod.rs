@@ -1,13 +1,14 @@
 //! The operator's keys: made, unlocked, and signed with.
 //!
 //! * [`keygen`]: new keys; [`sign`]: signatures of bundles; [`shown`]: what others have signed;
-//! * [`password`]: where a password comes from.
+//! * [`password`]: where a password comes from; [`sealing`]: the keys of a session.
 //!
 //! Not here: what the keys are (`common::keys`). Invariant: a key's file is never overwritten, and
 //! no secret is printed.
 
 pub mod keygen;
 pub mod password;
+pub mod sealing;
 pub mod shown;
 pub mod sign;
 

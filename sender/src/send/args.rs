@@ -17,13 +17,13 @@ use crate::transfer::RateOption;
 
 const EXAMPLES: &str = "\
 Examples:
-  fanfare send shop-2.0.fan --expect 8 --insecure
+  fanfare send shop-2.0.fan --expect 8
       to 8 hosts, which all switch together once all have it
-  fanfare send shop-2.0.fan --expect @hosts --quorum 95% --timeout 2m --insecure
+  fanfare send shop-2.0.fan --expect @hosts --quorum 95% --timeout 2m
       to the hosts named in a file; 95 % of them are a success
-  fanfare send shop-2.0.fan --expect any --activate hold --rate 200Mbit --insecure
+  fanfare send shop-2.0.fan --expect any --activate hold --rate 200Mbit
       to whoever listens, at most 200 Mbit/s, nobody switches
-  fanfare send shop-2.0.fan --expect 8 --insecure --json | jq '.hosts[].state'
+  fanfare send shop-2.0.fan --expect 8 --json | jq '.hosts[].state'
       for scripts: one JSON object on standard output
 ";
 
@@ -122,6 +122,11 @@ pub struct SendArgs {
     /// Print what would be sent, from where and how; send nothing
     #[arg(long, short = 'n')]
     pub dry_run: bool,
+
+    /// Directory of group, master and operator key [default: /etc/fanfare/keys if it exists]
+    #[arg(long, value_name = "DIR", env = "FANFARE_KEYS", hide_env = true)]
+    #[arg(conflicts_with = "insecure")]
+    pub keys: Option<PathBuf>,
 
     /// Send without keys: nothing is sealed or signed, and the hosts must say the same
     #[arg(long, env = "FANFARE_INSECURE", hide_env = true)]

@@ -8,17 +8,20 @@ use std::fmt::Display;
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::net::parse_group;
+use common::seal::SenderKeys;
 use common::wire::Activation;
 use serde::{Deserialize, Deserializer};
 
 use super::args::{ActivateArg, DurationArg, RateArg, SendArgs, SymbolBytesArg};
 use super::expect;
 use crate::complaint::Complaint;
+use crate::keys::{DEFAULT_DIRECTORY, sealing};
 use crate::transfer::{RateOption, SendOptions};
 
 /// Where the file lies unless `--config` says otherwise.
@@ -56,6 +59,7 @@ pub struct Config {
     #[serde(deserialize_with = "code_point")]
     dscp: Option<u8>,
     feedback_port: Option<u16>,
+    keys: Option<PathBuf>,
     insecure: Option<bool>,
 }
 
@@ -123,12 +127,6 @@ pub fn resolve(args: &SendArgs, config: &Config) -> Result<SendOptions, Complain
             "whom do you expect? give --expect N, --expect @FILE with host names, or --expect any",
         )
     })?;
-    if !args.insecure && !config.insecure.unwrap_or(false) {
-        return Err(Complaint::usage(
-            "this version knows no keys yet, so nothing would be sealed or signed: \
-             give --insecure here and on the hosts if that is what you want",
-        ));
-    }
     let group = args.group.as_ref().or(config.group.as_ref());
     let group = group.map_or(DEFAULT_GROUP, String::as_str);
     let group = parse_group(group).map_err(Complaint::usage)?;
@@ -158,8 +156,24 @@ pub fn resolve(args: &SendArgs, config: &Config) -> Result<SendOptions, Complain
         symbol_bytes,
         dscp: args.dscp.or(config.dscp).unwrap_or(0),
         feedback_port: args.feedback_port.or(config.feedback_port).unwrap_or(0),
-        keys: None,
+        keys: sealing_keys(args, config)?,
     })
+}
+
+/// What seals the session; nothing, where the operator does without by name.
+fn sealing_keys(args: &SendArgs, config: &Config) -> Result<Option<Arc<SenderKeys>>, Complaint> {
+    if args.insecure || (args.keys.is_none() && config.insecure.unwrap_or(false)) {
+        return Ok(None);
+    }
+    let named = args.keys.as_deref().or(config.keys.as_deref());
+    let default = || Some(Path::new(DEFAULT_DIRECTORY)).filter(|path| path.exists());
+    let Some(directory) = named.or_else(default) else {
+        return Err(Complaint::usage(format!(
+            "there are no keys in {DEFAULT_DIRECTORY}, so nothing would be sealed: fanfare keygen \
+             makes them; or give --insecure here and on the hosts"
+        )));
+    };
+    sealing::load(directory).map(Some)
 }
 
 fn check_source(source: Option<IpAddr>, group: SocketAddr) -> Result<(), Complaint> {

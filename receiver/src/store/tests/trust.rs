@@ -1,7 +1,5 @@
 //! Whose releases are taken, and when: each refusal with its own fault and words.
 
-#![expect(clippy::disallowed_methods, reason = "tests look at links")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
