@@ -1,7 +1,7 @@
 //! The keys of this host: a directory of files, and what the configuration says of them.
 //!
-//! Not here: what a release is believed for (`store`), nor how datagrams are opened. Invariant: a key
-//! that cannot be read stops the daemon; it is never left out in silence.
+//! Not here: what a release is believed for (`store`), nor how datagrams are opened. Invariant: a
+//! key that cannot be read stops the daemon; it is never left out in silence.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -188,7 +188,8 @@ mod tests {
         let place = place();
         let text = format!(
             "[trust]\nkeys = {:?}\nrelease_keys = [\"other.pub\", \"{}\"]\n\
-             revoked = [\"0303030303030303\"]\nexpires = {{ \"404040404040404\" = \"2027-01-01\" }}\n\
+             revoked = [\"0303030303030303\"]\n\
+             expires = {{ \"404040404040404\" = \"2027-01-01\" }}\n\
              [app.blog]\nrelease_keys = [\"release.pub\"]\n[app.wiki]\nrelease_keys = []\n",
             place.path(),
             key(5)

@@ -9,8 +9,8 @@
 //! * [`activation`]: the switch with what belongs to it; [`hooks`]: the administrator's commands;
 //! * [`daemon`]: sockets and sessions of `fanhost run`; [`control`]: its signals and status socket;
 //! * [`housekeeping`]: what a host does for itself from time to time;
-//! * [`cli`], [`config`], [`keys`]: what an administrator gives; [`status`], [`releases`], [`holders`],
-//!   [`exit`]: what one sees.
+//! * [`cli`], [`config`], [`keys`]: what an administrator gives; [`status`], [`releases`],
+//!   [`holders`], [`exit`]: what one sees.
 
 pub mod activation;
 pub mod cli;

@@ -216,9 +216,9 @@ fn signing_leaves_the_payload_and_makes_packing_no_less_reproducible() {
     let key = text(&keys.join("release.key"));
     let pack = |name: &str, more: &[&str]| {
         let out = site.path().join(name);
-        let (tree, file) = (text(&site.tree("r1")), text(&out));
-        let fixed = ["--app", "shop", "--release", "r1", "--created", "@1700000000", "-o"];
-        let line = [&["pack", &tree][..], &fixed, &[&file], more].concat();
+        let (tree, path) = (text(&site.tree("r1")), text(&out));
+        let fixed = ["--app", "shop", "--release", "r1", "--created", "@1700000000", "-o", &path];
+        let line = [&["pack", &tree][..], &fixed, more].concat();
         done(site.fanfare(&line));
         out
     };

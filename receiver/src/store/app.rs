@@ -239,6 +239,7 @@ impl App {
     pub(super) fn accept_anew(&self, state: &AppState, offer: &Offer) -> Result<(), StoreError> {
         let manifest = &offer.manifest;
         let (clock, youngest) = (self.world.unix_seconds(), state.youngest);
+        // PROTOCOL 8.8: what was accepted is judged by no date again.
         let is_new = !state.has_accepted(&offer.release);
         let dates = if is_new { Dates::Judged(clock.max(youngest)) } else { Dates::Unasked };
         let signer = self.vouch(state, &offer.manifest_bytes, &offer.signatures, dates)?;

@@ -142,7 +142,8 @@ impl SignArgs {
         let Manifest { app, label, epoch, sequence, .. } = &preamble.manifest;
         let checked = Checked::of(&bundle, &trusted)?.lines().join("\n         ");
         console.result(&format!(
-            "{}: {app} {label}, sequence {sequence} in epoch {epoch}, release {}\nsigned   {checked}\n",
+            "{}: {app} {label}, sequence {sequence} in epoch {epoch}, release {}\n\
+             signed   {checked}\n",
             shown(output),
             bundle.release(),
         ))

@@ -206,6 +206,7 @@ fn cases() -> Vec<Case> {
     ]
 }
 
+// PROTOCOL 8.7.
 #[test]
 fn each_refusal_has_a_fault_and_words_of_its_own() {
     for case in cases() {
@@ -337,6 +338,7 @@ fn a_clock_that_stood_wrong_for_a_while_shuts_nothing_out_for_ever() {
     check(&store, &release(2, |manifest| manifest.expires = Some(NOW + DAY))).unwrap();
 }
 
+// PROTOCOL 8.8.
 #[test]
 fn what_was_accepted_is_judged_by_no_date_and_no_key_again() {
     // Goal: a host serves what it serves, and goes back to it, whatever became of keys and dates.
@@ -437,6 +439,7 @@ fn a_key_is_followed_by_the_one_that_it_announced() {
     check(&store, &by(3, release(6, |_| {}))).unwrap();
 }
 
+// PROTOCOL 8.8.
 #[test]
 fn what_a_host_believes_from_now_on_is_durable_before_it_switches() {
     let (_directory, place) = place();
