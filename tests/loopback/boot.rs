@@ -146,6 +146,11 @@ fn a_pinned_script_keeps_its_release_across_ten_deploys_and_prunes() {
     holders.args(["holders", "--config"]).arg(&config);
     let ending = Running::start("holders", &mut holders, &site.logs()).wait(DEADLINE);
     assert!(ending.stdout.contains(&pinned.pid().to_string()), "{}", ending.stdout);
+    let mut releases = command(product::fanhost());
+    releases.args(["releases", "--config"]).arg(&config);
+    let ending = Running::start("releases", &mut releases, &site.logs()).wait(DEADLINE);
+    let why = format!("(process {}: run-pinned", pinned.pid());
+    assert!(ending.stdout.contains(&why), "{}", ending.stdout);
     assert_eq!(fs::read_dir(&first).map(Iterator::count).ok(), Some(files), "nothing is missing");
     fs::write(&go, "").expect("the directory is ours");
     assert_eq!(pinned.wait(DEADLINE).code, Some(0), "{}", pinned.stderr());

@@ -1,9 +1,9 @@
 //! `fanhost run-pinned`: becomes a command that keeps the release that it started on.
 //!
-//! The command has the release as its working directory and as an open descriptor: the kernel tells
-//! of both for as long as the process lives, whatever ends it, and nothing that somebody has in use
-//! is pruned. No file says so, hence none can be left behind by a kill. Not here: who else uses a
-//! release, and that it is kept then ([`crate::holders`], [`crate::store`]).
+//! The command has the release as its working directory and a shared lock on its directory: the
+//! kernel tells of both for as long as the process lives, whatever ends it, and nothing that
+//! somebody has in use is pruned. No file says so, hence none can be left behind by a kill. Not
+//! here: who else uses a release, and that it is kept then ([`crate::holders`], [`crate::store`]).
 
 use std::fs;
 use std::os::fd::AsRawFd;
@@ -11,11 +11,10 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use rustix::fs::{Mode, OFlags};
-
 use super::args::PinnedArgs;
 use super::{inspect, settings};
 use crate::exit::{Complaint, Exit};
+use crate::store::pin;
 
 /// Becomes the command; comes back only with a complaint.
 pub(super) fn run_pinned(args: &PinnedArgs) -> Result<(), Complaint> {
@@ -31,9 +30,7 @@ pub(super) fn run_pinned(args: &PinnedArgs) -> Result<(), Complaint> {
         Complaint::new(Exit::Resources, line)
     };
     // Kept across the exec: also a command that changes its directory has the release.
-    let flags = OFlags::PATH | OFlags::DIRECTORY;
-    let release = rustix::fs::open(&facts.path, flags, Mode::empty())
-        .map_err(|errno| unusable(errno.into()))?;
+    let release = pin(&facts.path).map_err(unusable)?;
     let path = fs::read_link(format!("/proc/self/fd/{}", release.as_raw_fd())).map_err(unusable)?;
     let [program, arguments @ ..] = &args.command[..] else {
         return Err(Complaint::usage("give a command behind --"));

@@ -62,7 +62,7 @@ use self::app::App;
 pub use self::app::{AppConfig, SwitchMode};
 pub use self::audit::{Audit, DAMAGED, Finding};
 pub use self::error::{StepError, StoreError};
-pub use self::holders::{Census, Hold, Holder, How, holders, in_use};
+pub use self::holders::{Census, Hold, Holder, How, holders, in_use, pin};
 pub use self::incoming::Incoming;
 use self::layout::Layout;
 pub use self::list::{HeldApp, Inventory, ReleaseFacts, SpareImage};

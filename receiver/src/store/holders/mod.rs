@@ -1,12 +1,14 @@
-//! Who still uses a release: processes by what they have open or stand in, mount namespaces that
-//! keep a mount which this one is about to give up, and other mounts of it.
+//! Who still uses a release: commands that were started on it to keep it, processes by what they
+//! have open or stand in, mount namespaces that keep a mount which this one is about to give up,
+//! and other mounts of it.
 //!
 //! Not here: what follows from it. The census is a look at `/proc` and a moment old when it is
 //! read; it never waits for a disk or a server. What it cannot see it counts: processes of others
-//! where it does not run as root. A mount namespace that no process is in any more, kept by a file
-//! that it is bound to, is not found.
+//! where it has no CAP_SYS_PTRACE; pins it sees all the same. A mount namespace that no process is
+//! in any more, kept by a file that it is bound to, is not found.
 
 mod namespaces;
+mod pins;
 mod process;
 mod site;
 
@@ -16,12 +18,14 @@ mod tests;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use common::count::counted;
 use serde::Serialize;
 
 use self::namespaces::Namespaces;
+pub use self::pins::pin;
 use self::process::Process;
 use self::site::Site;
 use super::table::mount_table;
@@ -30,6 +34,8 @@ use super::table::mount_table;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum How {
+    /// `fanhost run-pinned` started it.
+    Pin,
     /// Its current directory lies there.
     Cwd,
     /// Its root directory lies there.
@@ -108,6 +114,7 @@ pub fn holders(paths: &[&Path]) -> io::Result<Census> {
         for (process, hold) in namespaces.holding(site) {
             merge(holders, &process, hold);
         }
+        add_pins(holders, site.path());
         holders.extend(other_mounts(site.other_mounts(&table)));
     }
     Ok(census)
@@ -127,8 +134,30 @@ fn holder(process: &Process, holds: Vec<Hold>) -> Option<Holder> {
 /// A process that stands for its mount namespace may use the release in other ways, too.
 fn merge(holders: &mut Vec<Holder>, process: &Process, hold: Hold) {
     match holders.iter_mut().find(|holder| holder.pid == Some(process.id())) {
-        Some(holder) => holder.holds.push(hold),
+        Some(holder) => {
+            holder.holds.push(hold);
+            holder.holds.sort_by_key(|hold| hold.how);
+        }
         None => holders.extend(holder(process, vec![hold])),
+    }
+}
+
+/// Names who pinned the release at `path`, as far as the kernel does.
+fn add_pins(holders: &mut Vec<Holder>, path: &Path) {
+    if !pins::is_pinned(path) {
+        return;
+    }
+    let hold = || Hold { how: How::Pin, count: 1, path: path.to_path_buf() };
+    let inode = path.metadata().map_or(0, |facts| facts.ino());
+    let owners = pins::owners(&process::locks(), inode);
+    if owners.is_empty() {
+        // Another container's, or those that it was inherited from have ended.
+        let (command, unit, age_seconds) = ("[run-pinned]".into(), None, None);
+        let holds = vec![hold()];
+        holders.push(Holder { pid: None, command, unit, age_seconds, holds });
+    }
+    for owner in owners {
+        merge(holders, &Process::of(owner), hold());
     }
 }
 
@@ -190,6 +219,7 @@ impl fmt::Display for Hold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.count as u64;
         match self.how {
+            How::Pin => f.write_str("run-pinned"),
             How::Cwd => f.write_str("current directory"),
             How::Root => f.write_str("root directory"),
             How::Program => f.write_str("program"),

@@ -47,13 +47,23 @@ pub(super) fn all() -> io::Result<Vec<Process>> {
         let Some(id) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
-        all.push(Process { id, proc: PathBuf::from(format!("/proc/{id}")) });
+        all.push(Process::of(id));
     }
     all.sort_by_key(|process| process.id);
     Ok(all)
 }
 
+/// The locks of files that the kernel knows.
+pub(super) fn locks() -> String {
+    fs::read_to_string("/proc/locks").unwrap_or_default()
+}
+
 impl Process {
+    /// The process of this number, if there is one.
+    pub(super) fn of(id: u32) -> Self {
+        Self { id, proc: PathBuf::from(format!("/proc/{id}")) }
+    }
+
     pub(super) fn id(&self) -> u32 {
         self.id
     }

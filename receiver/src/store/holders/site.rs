@@ -46,6 +46,11 @@ impl Site {
         Self { path, device: Some(mount.device), files, root, parent }
     }
 
+    /// Where it lies.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The number of the mount that its own mount lies on.
     pub(super) fn parent(&self) -> Option<u32> {
         self.parent
