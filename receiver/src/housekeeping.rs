@@ -1,7 +1,9 @@
 //! What a host does for itself: at its start, looking whether what services are on is what it was;
-//! from time to time, pruning what has drained, been given up or let go.
+//! from time to time, pruning what has drained, been given up or let go; and removing the trees of
+//! what was pruned.
 //!
-//! One thread, behind everybody else at the disk. Not here: what goes, which the store decides.
+//! Two threads, behind everybody else at the disk: a tree takes long to remove, and neither waits
+//! for the other. Not here: what goes, which the store decides.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -20,11 +22,14 @@ use crate::verbs::{self, Server};
 /// Between two rounds: as long as a release drains, so that it goes within twice that time.
 const INTERVAL: Duration = Duration::from_secs(600);
 
-/// The thread; it ends when this is dropped.
+/// The rank of the thread that removes trees, among all that want a processor: the last.
+const NICE: i32 = 19;
+
+/// The threads; they end when this is dropped.
 #[derive(Debug)]
 pub struct Housekeeping {
     stop: StopFlag,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Housekeeping {
@@ -35,17 +40,31 @@ impl Housekeeping {
     /// When the system gives no thread or event.
     pub fn start(store: Arc<Store>, manners: Manners) -> io::Result<Self> {
         let stop = StopFlag::new()?;
-        let stopped = stop.clone();
-        let thread = Builder::new().name("housekeeping".into()).spawn(move || {
+        let mut started = Self { stop: stop.clone(), threads: Vec::new() };
+        let (shared, stopped) = (Arc::clone(&store), stop.clone());
+        started.threads.push(Builder::new().name("trash".into()).spawn(move || {
+            let _ = manners.adopt();
+            // Where the kernel refuses, it takes its turn like everybody.
+            let _ = rustix::process::setpriority_process(None, NICE);
+            remove_trash(&shared, &stopped);
+        })?);
+        started.threads.push(Builder::new().name("housekeeping".into()).spawn(move || {
             // The first worker has told where it cannot be done.
             let _ = manners.adopt();
             look(&store);
             // A machine without memory for a poll has other troubles than old releases.
-            while wait(&[stopped.as_fd()], Some(INTERVAL)).is_ok() && !stopped.is_raised() {
+            while wait(&[stop.as_fd()], Some(INTERVAL)).is_ok() && !stop.is_raised() {
                 prune(&store);
             }
-        })?;
-        Ok(Self { stop, thread: Some(thread) })
+        })?);
+        Ok(started)
+    }
+}
+
+/// Removes what is put aside, whenever something is.
+fn remove_trash(store: &Store, stop: &StopFlag) {
+    while wait(&[stop.as_fd(), store.trash()], None).is_ok() && !stop.is_raised() {
+        store.empty_trash(Some(stop));
     }
 }
 
@@ -90,7 +109,7 @@ fn prune(store: &Store) {
 impl Drop for Housekeeping {
     fn drop(&mut self) {
         self.stop.raise();
-        if let Some(thread) = self.thread.take() {
+        for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
     }

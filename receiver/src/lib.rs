@@ -20,6 +20,7 @@ pub mod confine;
 pub mod control;
 pub mod daemon;
 pub mod exit;
+mod handover;
 pub mod helper;
 pub mod holders;
 pub mod hooks;

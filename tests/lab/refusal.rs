@@ -37,15 +37,20 @@ fn a_full_store_is_refused_up_front_with_the_bytes_needed() {
     let mut lab = Lab::new(Shape::hosts(2));
     lab.host(2).put_store_on_tmpfs(16 << 20);
     lab.start_hosts(&HostOptions::app("shop"));
-    let release = lab.raw_release("r1", 40 << 20);
+    let first = lab.raw_release("r1", 1 << 20);
+    Send::of(&first.bundle).expect(2).run(&lab, DEADLINE).expect_exit(exit::DONE);
+    let release = lab.raw_release("r2", 40 << 20);
     let send = Send::of(&release.bundle).expect(2).activate("each").rate("40Mbit");
     let outcome = send.run(&lab, DEADLINE).expect_exit(exit::NOT_REACHED);
     let full = outcome.host("h2");
     assert_eq!(full.state, "failed", "{full:?}");
     let seconds = full.seconds.expect("a failure has its time");
     assert!(seconds < 3.0, "refused after {seconds} s, not up front");
-    assert!(full.reason.chars().any(|it| it.is_ascii_digit()), "bytes needed: {full:?}");
-    lab.hosts()[1].expect_nothing_final("shop");
+    let bytes = "46137344 bytes (44.0 MiB) needed, ";
+    assert!(full.reason.starts_with(&format!("shop: not enough space: {bytes}")), "{full:?}");
+    assert!(lab.host(2).log().contains(bytes), "{}", lab.host(2).log());
+    assert!(lab.host(2).incoming_names("shop").is_empty(), "not even begun");
+    lab.hosts()[1].expect_current(&first);
     lab.hosts()[0].expect_current(&release);
 }
 

@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 
 use bench::demo::{self, host};
+use receiver::store::UNPACKER;
 
 const HELP: &str = "\
 Sends one release of 3,000 files to five hosts on this machine, over loopback multicast, while
@@ -15,6 +16,7 @@ fn main() -> ExitCode {
     match arguments.first().map(String::as_str) {
         None => demo::main(),
         Some(host::ROLE) => host::main(&arguments),
+        Some(UNPACKER) => host::unpack(),
         Some("-h" | "--help") => {
             println!("{HELP}");
             ExitCode::SUCCESS

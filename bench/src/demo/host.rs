@@ -23,7 +23,7 @@ use receiver::daemon::{Options, run};
 use receiver::keys::KnownKeys;
 use receiver::pipeline::Manners;
 use receiver::status::StatusBoard;
-use receiver::store::AppConfig;
+use receiver::store::{AppConfig, serve_unpacker};
 use rustix::process::{Signal, set_parent_process_death_signal};
 
 /// First argument of a process that is to be a host; it is not for people.
@@ -105,6 +105,14 @@ pub fn main(arguments: &[String]) -> ExitCode {
             tracing::error!("{error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// The process that one of the hosts starts for an archive.
+pub fn unpack() -> ExitCode {
+    match serve_unpacker() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
     }
 }
 

@@ -37,6 +37,9 @@ const MOUNT_OPTIONS_MAX: usize = 8;
 /// Characters of one mount option.
 const MOUNT_OPTION_BYTES_MAX: usize = 32;
 
+/// Bytes of one component of a path that any filesystem takes.
+const NAME_BYTES_MAX: u32 = 255;
+
 /// The image, whatever way it is obtained.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageFacts {
@@ -68,6 +71,14 @@ pub struct UnpackLimits {
     pub bytes: u64,
     /// Components of the longest path.
     pub depth: u32,
+    /// Bytes of the longest component; a former version did not say.
+    #[serde(default = "any_name")]
+    pub name: u32,
+}
+
+/// What a filesystem takes.
+fn any_name() -> u32 {
+    NAME_BYTES_MAX
 }
 
 /// The description of one release.
@@ -292,6 +303,15 @@ mod tests {
             let result = Manifest::parse(&with(field, value));
             assert!(matches!(result, Err(ManifestError::Json { .. })), "{field}: {result:?}");
         }
+    }
+
+    #[test]
+    fn limits_of_a_former_version_have_no_limit_of_names() {
+        let limits = |text: &str| serde_json::from_str::<UnpackLimits>(text).unwrap();
+        let former = limits(r#"{"entries": 1, "bytes": 2, "depth": 3}"#);
+        assert_eq!(former, UnpackLimits { entries: 1, bytes: 2, depth: 3, name: 255 });
+        let now = serde_json::to_string(&former).unwrap();
+        assert_eq!(limits(&now), former);
     }
 
     #[test]

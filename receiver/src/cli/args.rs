@@ -83,6 +83,9 @@ pub enum Verb {
     Restore(RestoreArgs),
     /// Run a command on the current release, which is kept for it as long as it runs
     RunPinned(PinnedArgs),
+    /// Unpack an archive, as another fanhost says on standard input
+    #[command(hide = true)]
+    Unpack,
 }
 
 /// `fanhost restore`.

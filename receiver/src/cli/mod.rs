@@ -50,6 +50,7 @@ pub fn run() -> Exit {
         Verb::Holders(args) => name_holders(&args),
         Verb::Restore(args) => restore::restore(&args.place),
         Verb::RunPinned(args) => pinned::run_pinned(&args),
+        Verb::Unpack => unpack(),
     };
     match done {
         Ok(()) => Exit::Done,
@@ -110,6 +111,13 @@ fn run_helper(args: &HelperArgs) -> Result<(), Complaint> {
     settings::check_hooks(&args.place, &options.policies)?;
     let stop = StopFlag::new().map_err(cannot_start)?;
     helper::run(&options, &stop).map_err(failed)
+}
+
+/// No person gives this verb.
+fn unpack() -> Result<(), Complaint> {
+    crate::store::serve_unpacker().map_err(|error| {
+        Complaint::usage(format!("unpack is what fanhost starts for itself: {error}"))
+    })
 }
 
 fn cannot_start(error: io::Error) -> Complaint {

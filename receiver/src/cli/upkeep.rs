@@ -196,6 +196,8 @@ impl At {
         tell();
         let answer = verbs::carry_out(&activator, request);
         activator.finish();
+        // Nobody is there to do it later.
+        activator.store().empty_trash(None);
         tell();
         Ok(answer)
     }

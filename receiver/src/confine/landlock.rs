@@ -18,11 +18,17 @@ const WRITE_FILE: u64 = 1 << 1;
 const READ_FILE: u64 = 1 << 2;
 const READ_DIRECTORY: u64 = 1 << 3;
 const REMOVE_FILE: u64 = 1 << 5;
+const MAKE_DIRECTORY: u64 = 1 << 7;
 const MAKE_FILE: u64 = 1 << 8;
+const MAKE_LINK: u64 = 1 << 12;
+const REFER: u64 = 1 << 13;
 const TRUNCATE: u64 = 1 << 14;
 
 /// What is taken away of files by the first version, and by later ones.
-const FILES: [(i32, u64); 4] = [(1, (1 << 13) - 1), (2, 1 << 13), (3, TRUNCATE), (5, 1 << 15)];
+const FILES: [(i32, u64); 4] =
+    [(1, (1 << 13) - 1), (REFER_SINCE, REFER), (3, TRUNCATE), (5, 1 << 15)];
+/// The version before which no file can be linked into another directory, whatever is allowed.
+const REFER_SINCE: i32 = 2;
 /// Binding and connecting TCP sockets.
 const TCP: u64 = 0b11;
 /// The version that knows it.
@@ -33,6 +39,9 @@ const SCOPES: u64 = 0b11;
 const SCOPES_SINCE: i32 = 6;
 /// What the process still does to what it receives.
 const RECEIVE: u64 = WRITE_FILE | READ_FILE | READ_DIRECTORY | REMOVE_FILE | MAKE_FILE | TRUNCATE;
+/// What the process does to a tree that it unpacks.
+const UNPACK: u64 =
+    WRITE_FILE | READ_DIRECTORY | MAKE_DIRECTORY | MAKE_FILE | MAKE_LINK | REFER | TRUNCATE;
 
 /// The one file elsewhere that it reads: it tells machines of one name apart.
 const MACHINE: &str = "/etc/machine-id";
@@ -42,7 +51,7 @@ const MACHINE: &str = "/etc/machine-id";
 ///
 /// # Errors
 /// The kernel's answer, where it knows Landlock.
-pub(super) fn restrict(directories: &[PathBuf]) -> io::Result<Vec<String>> {
+pub(super) fn receiver(directories: &[PathBuf]) -> io::Result<Vec<String>> {
     let Some(version) = version()? else {
         return Ok(vec![
             "this kernel has no Landlock: files are only protected by their modes".into(),
@@ -59,6 +68,24 @@ pub(super) fn restrict(directories: &[PathBuf]) -> io::Result<Vec<String>> {
     }
     landlock::restrict_thread(&ruleset)?;
     Ok(missing(version))
+}
+
+/// Leaves the calling thread its current directory to make things in; a line where this kernel
+/// cannot do that.
+///
+/// # Errors
+/// The kernel's answer, where it knows Landlock.
+pub(super) fn unpacker() -> io::Result<Option<String>> {
+    let Some(version) = version()?.filter(|version| *version >= REFER_SINCE) else {
+        let line = "this kernel has no Landlock, or one that allows no hard links: archives are \
+                    unpacked without it";
+        return Ok(Some(line.into()));
+    };
+    let files = files_of(version);
+    let ruleset = create(version, files)?;
+    allow(&ruleset, Path::new("."), UNPACK & files)?;
+    landlock::restrict_thread(&ruleset)?;
+    Ok(None)
 }
 
 fn files_of(version: i32) -> u64 {

@@ -1,4 +1,5 @@
-//! What the process on the network takes away from itself before it opens a socket.
+//! What the process on the network takes away from itself before it opens a socket, and an unpacker
+//! before it reads an archive.
 //!
 //! No privileges to gain or left, by Landlock no file but those that it receives into, no TCP and
 //! nobody to signal, and by seccomp no system call that a program which only receives has no use
@@ -15,6 +16,7 @@ mod tests;
 use std::io;
 use std::path::PathBuf;
 
+use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 /// Why a process was not confined.
@@ -41,21 +43,53 @@ pub fn enter(directories: &[PathBuf]) -> Result<Vec<String>, ConfineError> {
     if rustix::process::geteuid().is_root() || rustix::process::getuid().is_root() {
         return Err(ConfineError::Root);
     }
-    drop_capabilities().map_err(failed("dropping capabilities"))?;
+    let none = CapabilitySet::empty();
+    keep_capabilities(none).map_err(failed("dropping capabilities"))?;
     rustix::thread::set_no_new_privs(true).map_err(|errno| failed("no_new_privs")(errno.into()))?;
-    let lines = landlock::restrict(directories).map_err(failed("Landlock"))?;
-    seccomp::restrict().map_err(failed("seccomp"))?;
+    let lines = landlock::receiver(directories).map_err(failed("Landlock"))?;
+    seccomp::receiver().map_err(failed("seccomp"))?;
     Ok(lines)
 }
 
-fn drop_capabilities() -> io::Result<()> {
-    let none = CapabilitySet::empty();
+/// Confines the calling thread to making things below its current directory, which becomes the root
+/// of all that it sees, where it has the right to make it that; giving files away is left to it.
+/// What it has open it keeps. Lines about what is left open here.
+///
+/// # Errors
+/// When the kernel refuses what it knows.
+pub fn enter_tree() -> Result<Vec<String>, ConfineError> {
+    let failed = |what| move |error: io::Error| ConfineError::System(what, error);
+    let mut lines = Vec::new();
+    match rustix::process::chroot(".") {
+        Ok(()) => {}
+        // Who is not root has nothing to give away, and no file elsewhere that Landlock leaves him.
+        Err(Errno::PERM) if !rustix::process::geteuid().is_root() => {}
+        Err(Errno::PERM) => lines.push(
+            "without CAP_SYS_CHROOT an archive is unpacked by a process that could give away files \
+             elsewhere"
+                .into(),
+        ),
+        Err(errno) => return Err(failed("chroot")(errno.into())),
+    }
+    let kept = CapabilitySet::CHOWN | CapabilitySet::FOWNER;
+    keep_capabilities(kept).map_err(failed("dropping capabilities"))?;
+    rustix::thread::set_no_new_privs(true).map_err(|errno| failed("no_new_privs")(errno.into()))?;
+    lines.extend(landlock::unpacker().map_err(failed("Landlock"))?);
+    seccomp::unpacker().map_err(failed("seccomp"))?;
+    Ok(lines)
+}
+
+/// Drops the capabilities but these.
+fn keep_capabilities(kept: CapabilitySet) -> io::Result<()> {
     let found = rustix::thread::capabilities(None)?;
-    // A service manager that left none may have taken the call away as well.
-    if (found.effective | found.permitted | found.inheritable).is_empty() {
+    let all = found.effective | found.permitted | found.inheritable;
+    // A service manager that left no others may have taken the call away as well.
+    if (all - kept).is_empty() {
         return Ok(());
     }
-    let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    let left = found.permitted & kept;
+    let none = CapabilitySet::empty();
+    let sets = CapabilitySets { effective: left, permitted: left, inheritable: none };
     rustix::thread::set_capabilities(None, sets)?;
     Ok(rustix::thread::clear_ambient_capability_set()?)
 }

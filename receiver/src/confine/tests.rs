@@ -5,7 +5,7 @@
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 
@@ -13,7 +13,7 @@ use common::sys::processes::{self, Namespace};
 use rustix::mount::MountFlags;
 use rustix::process::{Gid, Signal, Uid};
 
-use super::{ConfineError, enter};
+use super::{ConfineError, enter, enter_tree};
 use crate::store::fixture::is_root;
 
 /// A user that nobody is.
@@ -104,4 +104,68 @@ fn root_is_not_confined_but_refused() {
     if is_root("root_is_not_confined_but_refused") {
         assert!(matches!(enter(&[]), Err(ConfineError::Root)));
     }
+}
+
+/// Does `attempt` in a thread that is confined to the tree as an unpacker would be. A thread has a
+/// current directory and a root of its own once it left the mounts of its process.
+fn unpacking<T: Send>(tree: &Path, attempt: impl FnOnce(Vec<String>) -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            processes::leave(Namespace::Mounts).unwrap();
+            std::env::set_current_dir(tree).unwrap();
+            attempt(enter_tree().unwrap())
+        });
+        thread.join().unwrap()
+    })
+}
+
+#[test]
+fn an_unpacker_makes_things_in_its_tree_gives_them_away_and_reaches_nothing_else() {
+    if !is_root("an_unpacker_makes_things_in_its_tree") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let tree = directory.path().join("tree");
+    fs::create_dir(&tree).unwrap();
+    fs::write(directory.path().join("victim"), "untouched").unwrap();
+    let victim = directory.path().join("victim");
+    let lines = unpacking(&tree, |lines| {
+        fs::create_dir("d").unwrap();
+        fs::write("d/file", "x").unwrap();
+        fs::hard_link("d/file", "again").unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", "link").unwrap();
+        let (user, group) = (Some(Uid::from_raw(7)), Some(Gid::from_raw(8)));
+        let own = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+        rustix::fs::chownat(rustix::fs::CWD, "link", user, group, own).unwrap();
+        let file = fs::File::create("file").unwrap();
+        std::os::unix::fs::fchown(&file, Some(33), Some(34)).unwrap();
+        file.set_permissions(Permissions::from_mode(0o640)).unwrap();
+
+        let gone = |path: &Path| fs::symlink_metadata(path).unwrap_err().kind();
+        assert_eq!(gone(&victim), ErrorKind::NotFound, "it has another root");
+        assert_eq!(gone(Path::new("../victim")), ErrorKind::NotFound);
+        assert_eq!(gone(Path::new("/proc/self")), ErrorKind::NotFound);
+        assert!(is_denied(fs::read("d/file")), "reads");
+        assert!(is_denied(fs::remove_file("d/file")), "removes");
+        assert!(is_denied(fs::rename("d", "e")), "renames");
+        assert!(is_denied(fs::set_permissions("d/file", Permissions::from_mode(0o777))), "by name");
+        assert!(is_denied(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))), "opens sockets");
+        assert!(is_denied(std::os::unix::net::UnixStream::pair()), "also local ones");
+        assert!(is_denied(Command::new("/bin/true").spawn()), "starts programs");
+        let none = None::<&std::ffi::CStr>;
+        let flags = MountFlags::empty();
+        let mounted = rustix::mount::mount("none", "d", "tmpfs", flags, none);
+        assert!(is_denied(mounted.map_err(Into::into)), "mounts");
+        assert!(is_denied(rustix::process::chroot("d").map_err(Into::into)), "changes its root");
+        let parent = rustix::process::getpid();
+        assert!(is_denied(processes::trace(parent.as_raw_pid())), "traces");
+        let killed = rustix::process::kill_process(parent, Signal::USR1);
+        assert!(is_denied(killed.map_err(Into::into)), "signals");
+        lines
+    });
+    assert_eq!(lines, [""; 0], "this kernel and these rights leave nothing open");
+    assert_eq!(fs::read(&victim).unwrap(), b"untouched");
+    let facts = fs::metadata(tree.join("file")).unwrap();
+    assert_eq!((facts.uid(), facts.gid(), facts.mode() & 0o777), (33, 34, 0o640));
+    assert_eq!(fs::symlink_metadata(tree.join("link")).unwrap().uid(), 7);
 }

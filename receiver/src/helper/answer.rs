@@ -11,12 +11,13 @@ use tracing::{debug, info, warn};
 
 use super::status_listener;
 use crate::activation::Activator;
+use crate::handover::send_descriptor;
 use crate::hooks::Cause;
 use crate::keeper::Keeper;
 use crate::keeper::message::{
     Answer, COMPLAINTS_MAX, HostFacts, Offered, Reply, Request, cut, receive, send,
 };
-use crate::keeper::socket::{is_welcome, send_descriptor};
+use crate::keeper::socket::is_welcome;
 use crate::store::{Owner, Reservation, Store, StoreError};
 
 /// Claims that are kept at a time: a session that takes another's place has one more for a moment.

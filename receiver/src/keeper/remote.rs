@@ -20,9 +20,9 @@ use common::id::{AppName, ReleaseId};
 use common::wire::Fault;
 
 use super::message::{Answer, HostFacts, Offered, Reply, Request, receive, send, texts};
-use super::socket::receive_descriptor;
 use super::{Claim, Keeper};
 use crate::activation::Progress;
+use crate::handover::receive_descriptor;
 use crate::store::{Capabilities, Holdings, Incoming, Offer, Partial, StoreError, SystemWorld};
 
 /// How long a helper that does not answer is waited for: a service manager starts it again after

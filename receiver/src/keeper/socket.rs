@@ -4,22 +4,12 @@
 //! as one of the two users that may ask.
 
 use std::fs::{self, Permissions};
-use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
-};
-
 use crate::store::Owner;
-
-/// What goes with a descriptor: a message has at least one byte.
-const MARK: [u8; 1] = [b'f'];
 
 /// Binds the socket at `path` in the place of a former one. Only root and the group of `tenant` can
 /// connect to it.
@@ -51,36 +41,4 @@ fn unlink_socket(path: &Path) -> io::Result<()> {
 pub fn is_welcome(stream: &UnixStream, tenant: Owner) -> io::Result<bool> {
     let peer = rustix::net::sockopt::socket_peercred(stream)?;
     Ok([0, tenant.user].contains(&peer.uid.as_raw()))
-}
-
-/// Sends a descriptor.
-///
-/// # Errors
-/// When the other side has gone.
-pub fn send_descriptor(to: &UnixStream, descriptor: BorrowedFd<'_>) -> io::Result<()> {
-    let descriptors = [descriptor];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    let is_pushed = ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
-    assert!(is_pushed, "the buffer was made for one descriptor");
-    sendmsg(to.as_fd(), &[IoSlice::new(&MARK)], &mut ancillary, SendFlags::NOSIGNAL)?;
-    Ok(())
-}
-
-/// Receives one.
-///
-/// # Errors
-/// When none comes.
-pub fn receive_descriptor(from: &UnixStream) -> io::Result<OwnedFd> {
-    let mut mark = MARK;
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let flags = RecvFlags::CMSG_CLOEXEC;
-    recvmsg(from.as_fd(), &mut [IoSliceMut::new(&mut mark)], &mut ancillary, flags)?;
-    let descriptors = ancillary.drain().filter_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
-        _ => None,
-    });
-    let none = || io::Error::new(ErrorKind::UnexpectedEof, "no descriptor came");
-    descriptors.flatten().next().ok_or_else(none)
 }

@@ -8,6 +8,7 @@
 //! <store>/<app>/manifests/<id>.json          manifest of a staged release; .minisig: signatures
 //! <store>/<app>/state.json                   accepted sequences, current, previous
 //! <app root>/.incoming/<id>.tree             tree that is not complete yet
+//! <app root>/.incoming/….trash               tree that is being removed
 //! <app root>/releases/<label>-<id12>/        mount point, unpacked tree, or `<app>.raw`
 //! <app root>/current                         relative link to one of them
 //! <app root>/live/                           it mounted again, where `switch` says so
@@ -110,9 +111,10 @@ impl Layout {
         self.unpacking().join(format!("{release}.tree"))
     }
 
-    /// Where trees go that are being removed: never half a tree under a final name.
-    pub(super) fn trash(&self, release: &ReleaseId) -> PathBuf {
-        self.unpacking().join(format!("{release}.{TRASH}"))
+    /// Where a tree goes that is to be removed: never half a tree under a final name.
+    pub(super) fn trash(&self, tree: &Path, number: u32) -> PathBuf {
+        let stem = tree.file_stem().unwrap_or_default().to_string_lossy();
+        self.unpacking().join(format!("{stem}.{number}.{TRASH}"))
     }
 
     /// Whether something lies there to be removed.

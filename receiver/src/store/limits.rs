@@ -35,6 +35,9 @@ pub const ENTRIES_DEFAULT: u64 = 4_000_000;
 /// Depth of a tar's paths whose manifest states no limit.
 pub const DEPTH_DEFAULT: u32 = 64;
 
+/// Bytes of a name in a tar whose manifest states no limit: NAME_MAX.
+pub const NAME_DEFAULT: u32 = 255;
+
 /// Bytes of headers (long names, attributes) that may precede one entry of a tar: the library
 /// reads them into memory, so a bound is needed; PATH_MAX twice and 64 KiB of attributes fit.
 pub const ENTRY_HEADER_BYTES: u64 = 256 << 10;
@@ -42,6 +45,17 @@ pub const ENTRY_HEADER_BYTES: u64 = 256 << 10;
 /// Bytes of directory paths remembered while a tar is unpacked, because a directory's mode and
 /// mtime are set last: 300,000 directories of 100 bytes.
 pub const DIRECTORY_PATH_BYTES: usize = 32 << 20;
+
+/// Memory that the process that unpacks may map: what is remembered of directories three times
+/// over, the program itself, and what the C library sets aside for each of a few threads.
+pub const UNPACKER_MEMORY_BYTES: u64 = 1 << 30;
+
+/// Files that it may have open: the image, its socket, four of one entry, and what it began with.
+pub const UNPACKER_FILES: u64 = 32;
+
+/// Holes of one file of a tar whose map stands before its data: a file of 4 GiB in which every
+/// second block is one has half of them. Where headers have the map, their bound is the limit.
+pub const SPARSE_RUNS_MAX: usize = 1 << 20;
 
 /// Bytes of zeros that become a hole: the block of most filesystems.
 pub const HOLE_BYTES: u64 = 4096;
@@ -58,6 +72,9 @@ pub const LOOP_ATTEMPTS: u32 = 32;
 /// How long a start waits for the store's lock: a daemon that was killed a moment ago gives it back
 /// only when the kernel has closed its files, which takes as long as a write that is under way.
 pub const LOCK_WAIT: Duration = Duration::from_secs(3);
+
+/// How long a process that was killed may still end what it was doing, which is one write.
+pub const DYING_WAIT: Duration = Duration::from_secs(3);
 
 /// Between two attempts at the lock.
 pub const LOCK_RETRY: Duration = Duration::from_millis(20);

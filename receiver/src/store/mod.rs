@@ -10,7 +10,9 @@
 //! `releases`; on activation save the accepted sequence, rename a link over `current`, fsync the
 //! directory; then remove what is no longer needed.
 //!
-//! A store serves one process; its methods may be called from several threads.
+//! A store serves one process; its methods may be called from several threads. For archives that
+//! process starts its own program again, with the argument [`UNPACKER`]: a program that opens a
+//! store then does nothing but [`serve_unpacker`].
 
 mod adopt;
 mod app;
@@ -39,6 +41,7 @@ mod state;
 mod step;
 mod switch;
 mod table;
+mod trash;
 mod trust;
 mod unpack;
 mod world;
@@ -56,6 +59,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use common::bundle::Preamble;
 use common::digest::Digest;
 use common::id::{AppName, Label, ReleaseId};
+use common::net::Waker;
 use common::wire::Fault;
 
 use self::app::App;
@@ -83,7 +87,7 @@ use self::switch::Way;
 pub use self::table::Mounted;
 use self::trust::Dates;
 pub use self::trust::Trust;
-pub use self::unpack::{Refusal, Unpacked};
+pub use self::unpack::{Refusal, UNPACKER, Unpacked, serve as serve_unpacker};
 pub use self::world::{SystemWorld, With, World};
 
 /// Name of the directory in which mounting is tried.
@@ -118,6 +122,7 @@ pub struct Store {
     ledger: Arc<Ledger>,
     capabilities: Capabilities,
     complaints: Mutex<Vec<String>>,
+    trash: Waker,
     /// Held for its lock.
     _lock: File,
 }
@@ -176,7 +181,18 @@ impl Store {
             by_name.insert(app.config.app.clone(), app);
         }
         let complaints = Mutex::new(complaints);
-        Ok(Self { world, root: real, apps: by_name, ledger, capabilities, complaints, _lock: lock })
+        let trash = Waker::new().map_err(|error| StoreError::of_read("an event", &error))?;
+        trash.wake();
+        Ok(Self {
+            world,
+            root: real,
+            apps: by_name,
+            ledger,
+            capabilities,
+            complaints,
+            trash,
+            _lock: lock,
+        })
     }
 
     /// Where it lies.
@@ -342,6 +358,11 @@ impl Store {
     pub fn reserve(&self, app: &AppName, offer: &Offer) -> Result<Reservation, StoreError> {
         let own = self.app(app)?;
         let transfer = own.transfer_of(offer)?;
+        if let Ok(reservation) = self.ledger.reserve(transfer.clone())? {
+            return Ok(reservation);
+        }
+        // What was pruned already may not be gone yet.
+        self.empty_trash(None);
         let shortage = match self.ledger.reserve(transfer.clone())? {
             Ok(reservation) => return Ok(reservation),
             Err(shortage) => shortage,
@@ -358,6 +379,8 @@ impl Store {
             let pruned = app.prune(need)?;
             self.complain(pruned.lines().into_iter().chain(pruned.complaints).collect());
         }
+        // The space is wanted now.
+        self.empty_trash(None);
         // Somebody else may have taken what was given.
         self.ledger.reserve(transfer)?.map_err(|shortage| shortage.error(app, 0))
     }
@@ -592,14 +615,15 @@ impl Store {
     }
 
     /// Removes releases that there is no reason to keep, what was given up, and archives of tar
-    /// releases that are active; called after an activation was told. What could not be removed is
-    /// a complaint.
+    /// releases that are active; called after an activation was told. Trees only get out of sight:
+    /// see [`Store::empty_trash`]. What could not be removed is a complaint.
     ///
     /// # Errors
     /// When there is no such app, or the store cannot be read.
     pub fn prune(&self, app: &AppName) -> Result<Pruned, StoreError> {
         let pruned = self.app(app)?.prune(Need::Tidiness)?;
         self.complain(pruned.complaints.clone());
+        self.trash.wake();
         Ok(pruned)
     }
 

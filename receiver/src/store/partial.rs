@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
-use common::bundle::{Chunk, ChunkTable, Frame, FrameKind, Manifest, Preamble};
+use common::bundle::{Chunk, ChunkTable, Frame, FrameKind, Manifest, Preamble, UnpackLimits};
 use common::digest::Digest;
 use common::id::{ChunkIndex, FrameIndex, ImageKind};
 use common::wire::Fault;
@@ -27,7 +27,7 @@ use rustix::io::Errno;
 use super::error::{StepError, StoreError};
 use super::journal::{self, Claims};
 use super::layout::Layout;
-use super::limits::{DEPTH_DEFAULT, ENTRIES_DEFAULT, READ_BYTES};
+use super::limits::{DEPTH_DEFAULT, ENTRIES_DEFAULT, NAME_DEFAULT, READ_BYTES};
 use super::mount::descriptor;
 use super::prefix::Prefix;
 use super::step::{Bounds, Step};
@@ -350,10 +350,15 @@ pub(super) fn ranges(preamble: &Preamble) -> Vec<Range<u64>> {
 pub(super) fn unpack_step(manifest: &Manifest, image: PathBuf, tree: PathBuf) -> Step {
     let facts = &manifest.image;
     let bounds = match &manifest.unpack {
-        Some(limits) => {
-            Bounds { entries: limits.entries, bytes: limits.bytes, depth: limits.depth }
+        Some(UnpackLimits { entries, bytes, depth, name }) => {
+            Bounds { entries: *entries, bytes: *bytes, depth: *depth, name: *name }
         }
-        None => Bounds { entries: ENTRIES_DEFAULT, bytes: facts.bytes, depth: DEPTH_DEFAULT },
+        None => Bounds {
+            entries: ENTRIES_DEFAULT,
+            bytes: facts.bytes,
+            depth: DEPTH_DEFAULT,
+            name: NAME_DEFAULT,
+        },
     };
     Step::Unpack { image, bytes: facts.bytes, tree, bounds }
 }

@@ -152,12 +152,13 @@ impl App {
         Ok(reasons(&seen, state, self.config.policy, self.world.unix_seconds()))
     }
 
-    /// Removes what nobody needs, and remembers what went.
+    /// Removes what nobody needs, and remembers what went; trees are only put aside
+    /// ([`App::empty_trash`]).
     pub(super) fn prune(&self, need: Need) -> Result<Pruned, StoreError> {
         let mut state = self.lock();
         let (all, damaged) = self.all_known()?;
         let mut pruned = self.plan_of(&state, &all, damaged.is_empty(), need)?;
-        let (mut errors, mut trash) = (damaged, Vec::new());
+        let mut errors = damaged;
         let mut next = state.clone();
         let is_kept = |at: &usize| !pruned.releases[*at].kept.is_empty();
         let mut left: BTreeSet<usize> = (0..all.len()).collect();
@@ -165,10 +166,7 @@ impl App {
             left.remove(&at);
             let is_shared = left.iter().any(|other| all[*other].digest() == all[at].digest());
             match self.retire(&all[at], is_shared) {
-                Ok(tree) => {
-                    trash.extend(tree);
-                    next.note_pruned(all[at].id, self.world.unix_seconds());
-                }
+                Ok(()) => next.note_pruned(all[at].id, self.world.unix_seconds()),
                 Err(error) => errors.push(error),
             }
         }
@@ -177,12 +175,6 @@ impl App {
             errors.extend(self.apply(Step::Remove { path }).err());
         }
         errors.extend(self.remember(&mut state, next).err());
-        drop(state);
-        // A large tree takes minutes: nobody who switches waits for it. What a crash leaves of it
-        // goes at the next start.
-        for path in trash {
-            errors.extend(self.apply(Step::RemoveTree { path }).err());
-        }
         pruned.complaints = errors.iter().map(StoreError::to_string).collect();
         Ok(pruned)
     }
@@ -258,27 +250,23 @@ impl App {
     }
 
     /// Removes one release: first what services see, last the manifest that tells of it. A tree
-    /// only gets out of sight: where it is then.
-    fn retire(&self, known: &Known, image_is_shared: bool) -> Result<Option<PathBuf>, StoreError> {
+    /// only gets out of sight.
+    fn retire(&self, known: &Known, image_is_shared: bool) -> Result<(), StoreError> {
         let image = &known.manifest.image;
         let target = self.layout.release(&known.id, &known.manifest.label);
-        let mut tree = None;
         if image.kind.is_mounted() {
             if self.is_mounted(&target)? {
                 self.apply(Step::Unmount { target: target.clone() })?;
             }
             self.apply(Step::Remove { path: target })?;
         } else if target.exists() {
-            let trash = self.layout.trash(&known.id);
-            self.apply(Step::Rename { from: target, to: trash.clone() })?;
-            tree = Some(trash);
+            self.put_aside(target)?;
         }
         if !image_is_shared {
             self.apply(Step::Remove { path: self.layout.image(&image.digest, image.kind) })?;
         }
         self.apply(Step::Remove { path: self.layout.signatures(&known.id) })?;
-        self.apply(Step::Remove { path: self.layout.manifest(&known.id) })?;
-        Ok(tree)
+        self.apply(Step::Remove { path: self.layout.manifest(&known.id) })
     }
 }
 

@@ -41,10 +41,6 @@ impl App {
         lines.extend(self.mount_all(&all)?);
         lines.extend(self.follow_link(&all, damaged.is_empty())?);
         lines.extend(self.restore_live());
-        // Last: services that wait for their release do not wait for this.
-        for path in list(&self.layout.unpacking())? {
-            self.clear("a pruned tree", Step::RemoveTree { path })?;
-        }
         Ok(lines)
     }
 
@@ -78,10 +74,16 @@ impl App {
 
     /// Half trees, prepared links, files under temporary names.
     fn remove_half(&self) -> Result<(), StoreError> {
-        let mut half = list(&self.layout.unpacking())?;
-        half.retain(|path| !Layout::is_trash(path));
-        for path in half {
-            self.clear("a half tree", Step::RemoveTree { path })?;
+        let all = list(&self.layout.unpacking())?;
+        let (trash, half): (Vec<_>, Vec<_>) = all.into_iter().partition(|it| Layout::is_trash(it));
+        for path in trash {
+            let (app, path) = (&self.config.app, path.display());
+            self.say(format!("{app}: found {path} of an interrupted run: it is removed by and by"));
+        }
+        for from in half {
+            // Services that wait for their release do not wait until it is gone.
+            let to = self.unused_trash(&from);
+            self.clear("a half tree", Step::Rename { from, to })?;
         }
         for path in list(self.layout.root())? {
             if file_name(&path).starts_with(PREPARED_LINK) {
@@ -101,8 +103,12 @@ impl App {
     pub(super) fn clear(&self, found: &str, step: Step) -> Result<(), StoreError> {
         let line = format!("{}: found {found} of an interrupted run: {step}", self.config.app);
         self.apply(step)?;
-        self.cleaned.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        self.say(line);
         Ok(())
+    }
+
+    fn say(&self, line: String) {
+        self.cleaned.lock().unwrap_or_else(PoisonError::into_inner).push(line);
     }
 
     /// What belongs to nothing any more; the releases that are left.

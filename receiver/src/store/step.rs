@@ -9,9 +9,10 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use common::id::ImageKind;
+use serde::{Deserialize, Serialize};
 
 /// What an unpacker may produce at most.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bounds {
     /// Entries of the archive.
     pub entries: u64,
@@ -19,6 +20,8 @@ pub struct Bounds {
     pub bytes: u64,
     /// Components of a path.
     pub depth: u32,
+    /// Bytes of a component.
+    pub name: u32,
 }
 
 /// Whose something is.
@@ -116,7 +119,7 @@ pub enum Step {
         /// The final name.
         to: PathBuf,
     },
-    /// Unpack a tar image into a new tree.
+    /// Unpack a tar image into a new tree, in a process that can change nothing else.
     Unpack {
         /// The image, perhaps still growing.
         image: PathBuf,

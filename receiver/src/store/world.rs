@@ -14,6 +14,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use common::net::StopFlag;
 use common::sys::files;
 use rustix::fs::{Advice, FallocateFlags};
 use rustix::io::Errno;
@@ -23,9 +24,10 @@ use super::error::StepError;
 use super::holders::{holders, in_use};
 use super::limits::WRITEBACK_BYTES;
 use super::mount;
-use super::prefix::{Follower, Prefix};
+use super::prefix::Prefix;
 use super::step::{Owner, Step};
 use super::table::{self, Mounted};
+use super::trash::remove_tree;
 use super::unpack;
 
 /// What a step is given beside its names.
@@ -39,6 +41,8 @@ pub enum With<'a> {
     Bytes(&'a File, &'a [u8]),
     /// The open image, which may get another name meanwhile, and how far it is verified.
     Growing(&'a File, &'a Arc<Prefix>),
+    /// What ends the step before it is done.
+    Until(&'a StopFlag),
 }
 
 /// Does steps.
@@ -116,8 +120,7 @@ impl World for SystemWorld {
                 fs::rename(from, to)?;
             }
             (Step::Unpack { bytes, tree, bounds, .. }, With::Growing(image, prefix)) => {
-                let archive = Follower::new(image, prefix, *bytes);
-                report(tree, &unpack::unpack(archive, tree, *bounds)?);
+                report(tree, &unpack::unpack_apart(image, prefix, *bytes, tree, *bounds)?);
             }
             (Step::Place { image, path }, _) => place(image, path)?,
             (Step::Mount { kind, options, target, .. }, With::File(image)) => {
@@ -135,7 +138,10 @@ impl World for SystemWorld {
             }
             (Step::Link { to, path }, _) => std::os::unix::fs::symlink(to, path)?,
             (Step::Remove { path }, _) => unless_absent(remove(path))?,
-            (Step::RemoveTree { path }, _) => unless_absent(remove_tree(path))?,
+            (Step::RemoveTree { path }, With::Until(stop)) => {
+                unless_absent(remove_tree(path, Some(stop)))?;
+            }
+            (Step::RemoveTree { path }, _) => unless_absent(remove_tree(path, None))?,
             (Step::Detach { device }, _) => files::clear_loop(&File::open(device)?)?,
             (Step::Write { .. } | Step::Claim { .. } | Step::Mount { .. }, _)
             | (Step::Give { .. } | Step::Unpack { .. }, _) => {
@@ -263,28 +269,6 @@ fn place(image: &Path, path: &Path) -> io::Result<()> {
 
 fn remove(path: &Path) -> io::Result<()> {
     if fs::symlink_metadata(path)?.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) }
-}
-
-pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        // Without privileges, directories that the release made unwritable stand in the way.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            make_writable(path)?;
-            fs::remove_dir_all(path)
-        }
-        other => other,
-    }
-}
-
-fn make_writable(directory: &Path) -> io::Result<()> {
-    fs::set_permissions(directory, Permissions::from_mode(0o700))?;
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            make_writable(&entry.path())?;
-        }
-    }
-    Ok(())
 }
 
 fn unless_absent(result: io::Result<()>) -> io::Result<()> {

@@ -6,10 +6,11 @@
 //! seconds, entries in the tree's order, a file with several names once and links to the first.
 #![expect(clippy::disallowed_methods, reason = "reads the files that it archives")]
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
 use common::bundle::UnpackLimits;
@@ -28,12 +29,25 @@ const BUFFER_BYTES: usize = 256 << 10;
 
 /// What unpacking `tree` costs.
 pub fn limits_of(tree: &Tree) -> UnpackLimits {
-    let depth = |entry: &Entry| entry.path.components().count();
-    UnpackLimits {
+    let mut limits = UnpackLimits {
         entries: tree.entries.len() as u64,
         bytes: tree.inodes().map(|entry| entry.facts.bytes).sum(),
-        depth: as_depth(tree.entries.iter().map(depth).max().unwrap_or(0)),
-    }
+        depth: 0,
+        name: 0,
+    };
+    tree.entries.iter().for_each(|entry| take_path(&mut limits, &entry.path));
+    limits
+}
+
+/// Raises the limits to what a path needs.
+fn take_path(limits: &mut UnpackLimits, path: &Path) {
+    let names = path.components().filter_map(|part| match part {
+        Component::Normal(name) => Some(as_limit(name.len())),
+        _ => None,
+    });
+    let names: Vec<u32> = names.collect();
+    limits.depth = limits.depth.max(as_limit(names.len()));
+    limits.name = names.into_iter().fold(limits.name, u32::max);
 }
 
 /// About how long the archive of `tree` is, for the progress bar.
@@ -184,11 +198,12 @@ pub fn check_file(file: &mut File, path: &Path) -> Result<UnpackLimits, PackErro
     let unreadable = |error| PackError::source(path, error);
     let file_bytes = file.metadata().map_err(unreadable)?.len();
     file.rewind().map_err(unreadable)?;
-    let mut check = Check::new(path);
-    let mut archive = tar::Archive::new(&mut *file);
+    let (mut check, at) = (Check::new(path), Cell::new(0));
+    let mut archive = tar::Archive::new(Placed { input: &mut *file, at: &at });
     let entries = archive.entries_with_seek().map_err(|error| check.damaged(error))?;
     for entry in entries {
-        check.entry(&entry.map_err(|error| check.damaged(error))?)?;
+        let mut entry = entry.map_err(|error| check.damaged(error))?;
+        check.entry(&mut entry, at.get())?;
     }
     file.seek(SeekFrom::Start(check.end)).map_err(unreadable)?;
     let behind = file_bytes.saturating_sub(check.end);
@@ -205,19 +220,20 @@ pub fn check_stream(
     out: impl Write,
     cancel: &Cancel,
 ) -> Result<UnpackLimits, PackError> {
-    let mut check = Check::new(path);
+    let (mut check, at) = (Check::new(path), Cell::new(0));
     let out = BufWriter::with_capacity(BUFFER_BYTES, out);
-    let mut tee = Tee { input: archive, out, bytes: 0 };
+    let mut tee = Tee { input: Placed { input: archive, at: &at }, out };
     let mut archive = tar::Archive::new(&mut tee);
     for entry in archive.entries().map_err(|error| check.damaged(error))? {
         cancel.check()?;
-        check.entry(&entry.map_err(|error| check.damaged(error))?)?;
+        let mut entry = entry.map_err(|error| check.damaged(error))?;
+        check.entry(&mut entry, at.get())?;
     }
     // The reader stops behind the first block of the end mark, or at a cut.
-    if tee.bytes <= check.end {
+    if at.get() <= check.end {
         return Err(check.cut_short());
     }
-    let behind = tee.bytes - check.end;
+    let behind = at.get() - check.end;
     check.end_mark_bytes = behind;
     let limits = check.tail(&mut tee)?;
     tee.out.flush().map_err(PackError::Machine)?;
@@ -227,15 +243,35 @@ pub fn check_stream(
 struct Tee<R, W> {
     input: R,
     out: W,
-    bytes: u64,
 }
 
 impl<R: Read, W: Write> Read for Tee<R, W> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let count = self.input.read(buf)?;
         self.out.write_all(&buf[..count])?;
-        self.bytes += count as u64;
         Ok(count)
+    }
+}
+
+/// Knows where its reader is: the library does not say how many headers a sparse file has.
+struct Placed<'a, R> {
+    input: R,
+    at: &'a Cell<u64>,
+}
+
+impl<R: Read> Read for Placed<'_, R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buf)?;
+        self.at.set(self.at.get() + count as u64);
+        Ok(count)
+    }
+}
+
+impl<R: Seek> Seek for Placed<'_, R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = self.input.seek(to)?;
+        self.at.set(at);
+        Ok(at)
     }
 }
 
@@ -251,25 +287,35 @@ struct Check<'a> {
 
 impl<'a> Check<'a> {
     fn new(archive: &'a Path) -> Self {
-        let limits = UnpackLimits { entries: 0, bytes: 0, depth: 0 };
+        let limits = UnpackLimits { entries: 0, bytes: 0, depth: 0, name: 0 };
         Self { archive, limits, end: 0, end_mark_bytes: 0 }
     }
 
-    fn entry<R: Read>(&mut self, entry: &TarEntry<'_, R>) -> Result<(), PackError> {
+    /// Takes an entry whose data begins at `data`.
+    fn entry<R: Read>(&mut self, entry: &mut TarEntry<'_, R>, data: u64) -> Result<(), PackError> {
         let kind = entry.header().entry_type();
-        self.end = entry.raw_file_position() + entry.size().next_multiple_of(BLOCK_BYTES);
+        let stored = match kind {
+            // The library counts its holes.
+            EntryType::GNUSparse => {
+                entry.header().entry_size().map_err(|error| self.damaged(error))?
+            }
+            _ => entry.size(),
+        };
+        self.end = data + stored.next_multiple_of(BLOCK_BYTES);
         if kind == EntryType::XGlobalHeader {
             return Ok(());
         }
-        let path = PathBuf::from(std::ffi::OsStr::from_bytes(&entry.path_bytes()));
+        let (own_name, own_bytes) = own_facts(entry).map_err(|error| self.damaged(error))?;
+        let name = own_name.unwrap_or_else(|| entry.path_bytes().into_owned());
+        let path = PathBuf::from(std::ffi::OsString::from_vec(name));
         if let Some(reason) = refusal(kind, &path) {
             let reason = format!("its entry {} {reason}", shown(&path));
             return Err(PackError::refused(self.archive, reason));
         }
         self.limits.entries += 1;
-        self.limits.bytes = self.limits.bytes.saturating_add(entry.size());
-        let names = path.components().filter(|part| matches!(part, Component::Normal(_)));
-        self.limits.depth = self.limits.depth.max(as_depth(names.count()));
+        let bytes = own_bytes.unwrap_or_else(|| entry.size());
+        self.limits.bytes = self.limits.bytes.saturating_add(bytes);
+        take_path(&mut self.limits, &path);
         Ok(())
     }
 
@@ -305,8 +351,26 @@ impl<'a> Check<'a> {
     }
 }
 
-fn as_depth(components: usize) -> u32 {
-    u32::try_from(components).unwrap_or(u32::MAX)
+fn as_limit(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// What an extended header says of a file that is stored without its holes: its name and its
+/// length, in whose place the entry has others.
+fn own_facts<R: Read>(entry: &mut TarEntry<'_, R>) -> io::Result<(Option<Vec<u8>>, Option<u64>)> {
+    let (mut name, mut bytes) = (None, None);
+    for record in entry.pax_extensions()?.into_iter().flatten() {
+        let record = record?;
+        match record.key_bytes() {
+            b"GNU.sparse.name" => name = Some(record.value_bytes().to_vec()),
+            b"GNU.sparse.size" | b"GNU.sparse.realsize" => {
+                // One that cannot be read is the host's to refuse.
+                bytes = record.value().ok().and_then(|text| text.parse().ok());
+            }
+            _ => {}
+        }
+    }
+    Ok((name, bytes))
 }
 
 /// Why hosts would refuse an entry.
@@ -318,10 +382,10 @@ fn refusal(kind: EntryType, path: &Path) -> Option<&'static str> {
     match kind {
         EntryType::Regular
         | EntryType::Continuous
+        | EntryType::GNUSparse
         | EntryType::Directory
         | EntryType::Symlink
         | EntryType::Link => None,
-        EntryType::GNUSparse => Some("is a sparse file: make the archive without --sparse"),
         EntryType::Char | EntryType::Block | EntryType::Fifo => {
             Some("is a device or a pipe, which hosts refuse")
         }
@@ -403,7 +467,37 @@ mod tests {
         let tree = Tree::scan(dir.path(), &[], &Cancel::default()).unwrap();
         let limits = check(&archive(dir.path())).unwrap();
         assert_eq!(limits, limits_of(&tree));
-        assert_eq!(limits, UnpackLimits { entries: 8, bytes: 13, depth: 2 });
+        assert_eq!(limits, UnpackLimits { entries: 8, bytes: 13, depth: 2, name: 150 });
+    }
+
+    #[test]
+    fn holes_count_as_bytes_of_their_file_and_not_of_the_archive() {
+        let dir = tempfile::tempdir().unwrap();
+        let sparse = File::create(dir.path().join("sparse")).unwrap();
+        // More of them than a header has room for.
+        for nth in 1..40 {
+            std::os::unix::fs::FileExt::write_all_at(&sparse, b"data", nth << 17).unwrap();
+        }
+        sparse.set_len(6 << 20).unwrap();
+        let formats = [
+            ["--format=gnu", "--sparse"],
+            ["--format=posix", "--sparse-version=0.0"],
+            ["--format=posix", "--sparse-version=0.1"],
+            ["--format=posix", "--sparse-version=1.0"],
+        ];
+        for format in formats {
+            let mut tar = std::process::Command::new("tar");
+            tar.args(format).arg("-C").arg(dir.path()).args(["-Scf", "-", "sparse"]);
+            let bytes = tar.output().unwrap().stdout;
+            assert!(bytes.len() < 1 << 20, "{format:?}: {} bytes", bytes.len());
+            let limits = UnpackLimits { entries: 1, bytes: 6 << 20, depth: 1, name: 6 };
+            assert_eq!(check(&bytes).unwrap(), limits, "{format:?}");
+            // Cut in its data, and within the last of it.
+            let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+            for end in [end / 2, end] {
+                assert!(check(&bytes[..end]).is_err(), "{format:?}, cut at {end}");
+            }
+        }
     }
 
     #[test]

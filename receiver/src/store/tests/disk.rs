@@ -312,6 +312,6 @@ fn a_host_without_privileges_installs_tar_and_raw() {
         }
         assert_eq!(place.names("srv/releases").len(), 3, "closed directories are pruned as well");
         Release::raw(6).install(&store).unwrap();
-        place.assert_tidy();
+        place.assert_tidy(&store);
     });
 }

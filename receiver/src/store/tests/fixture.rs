@@ -165,7 +165,8 @@ impl Release {
             bytes: bytes.len() as u64,
             count,
         };
-        let limits = UnpackLimits { entries: 10_000, bytes: image.len() as u64, depth: 8 };
+        let bytes = image.len() as u64;
+        let limits = UnpackLimits { entries: 10_000, bytes, depth: 8, name: 100 };
         let mut manifest = Manifest {
             format: FORMAT_VERSION,
             app: shop(),
@@ -291,7 +292,9 @@ impl Release {
         let image = self.receive(store)?;
         store.stage(&shop(), &self.offer(), image)?;
         store.activate(&shop(), self.id())?;
-        store.prune(&shop()).map(drop)
+        store.prune(&shop())?;
+        store.empty_trash(None);
+        Ok(())
     }
 }
 
@@ -444,8 +447,9 @@ impl Place {
         names
     }
 
-    /// Asserts that nothing half lies anywhere.
-    pub(in crate::store) fn assert_tidy(&self) {
+    /// Asserts that nothing half lies anywhere, once what was put aside is gone.
+    pub(in crate::store) fn assert_tidy(&self, store: &Store) {
+        store.empty_trash(None);
         assert_eq!(self.names("srv/.incoming"), [""; 0], "half trees");
         let prepared = self.names("srv/.").into_iter().filter(|name| name.starts_with(".current"));
         assert_eq!(prepared.count(), 0, "prepared links");

@@ -224,7 +224,7 @@ fn every_fate(base: &Path, make: impl Fn(u64) -> Release) {
 fn after_restart(place: &Place, expected: u64, release: &Release, what: &str) {
     let store = place.open();
     assert_eq!(store.take_complaints(), [""; 0], "{what}");
-    place.assert_tidy();
+    place.assert_tidy(&store);
     assert_eq!(version(place), Some(expected), "{what}: after the restart");
     let current: Vec<_> = current_of(&store);
     assert_eq!(current, [format!("v{expected}")], "{what}");
@@ -235,7 +235,7 @@ fn after_restart(place: &Place, expected: u64, release: &Release, what: &str) {
     }
     assert_eq!(version(place), Some(2), "{what}: installed again");
     assert_eq!(place.names("incoming"), [""; 0], "{what}");
-    place.assert_tidy();
+    place.assert_tidy(&store);
 }
 
 pub(super) fn current_of(store: &Store) -> Vec<String> {

@@ -11,6 +11,7 @@ mod mounts;
 mod partials;
 mod pruning;
 mod recorder;
+mod removal;
 mod sweep;
 mod switching;
 mod trust;

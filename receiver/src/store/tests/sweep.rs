@@ -76,7 +76,9 @@ impl Scene {
         let image = store.adopt(&shop(), &release.offer())?;
         store.stage(&shop(), &release.offer(), image)?;
         store.activate(&shop(), release.id())?;
-        store.prune(&shop()).map(drop)
+        store.prune(&shop())?;
+        store.empty_trash(None);
+        Ok(())
     }
 }
 
@@ -263,7 +265,7 @@ fn judge(
         let found = line.split(" found ").nth(1).and_then(|rest| rest.split(" of an").next());
         *tally.cleaned.entry(found.unwrap_or("a checked image").to_owned()).or_default() += 1;
     }
-    place.assert_tidy();
+    place.assert_tidy(&store);
     assert_eq!(version(place), Some(expected), "{what}: after the start");
     assert_eq!(current_of(&store), [format!("v{expected}")], "{what}");
     expect_agreement(scene, attempt, &store, &scene.release(images, expected), what);
@@ -285,7 +287,7 @@ fn judge(
     }
     assert_eq!(version(place), Some(2), "{what}: installed again");
     assert_eq!(place.names("incoming"), [""; 0], "{what}");
-    place.assert_tidy();
+    place.assert_tidy(&store);
     expect_agreement(scene, attempt, &store, &release, what);
     drop(store);
     unmount_below(&attempt.base);

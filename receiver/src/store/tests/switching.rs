@@ -2,14 +2,17 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests read files and links")]
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use common::digest::Digest;
 use common::id::ImageKind;
 use common::wire::Fault;
+use rustix::fs::{Mode, OFlags};
 
-use super::fixture::{Place, Release, shop, stage_held};
+use super::fixture::{Place, Release, image, in_private_mounts, mount_tmpfs, shop, stage_held};
 use crate::store::{AppConfig, Keep, Record, Store, Verdict};
 use crate::utc::utc;
 
@@ -183,7 +186,7 @@ fn pruning_keeps_the_current_the_previous_one_more_and_what_waits() {
     store.prune(&shop()).unwrap();
     // Current v3, previous v5; v9 and v4 are newer than the current one.
     assert_eq!(labels(&store), ["v9", "v5", "v4", "v3"]);
-    place.assert_tidy();
+    place.assert_tidy(&store);
 }
 
 #[test]
@@ -418,4 +421,60 @@ fn a_rollback_goes_to_good_releases_alone_and_says_when_there_is_none() {
     store.choose(&shop(), releases[0].id(), true).unwrap();
     assert_eq!(verdict(&store, &releases[0]), Verdict::Good);
     assert_eq!(current(&store), ["v1"]);
+}
+
+/// What a request sees that resolves `current` once and opens two files through that.
+fn seen_through(current: &Path) -> [String; 2] {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let release = rustix::fs::open(current, flags, Mode::empty()).unwrap();
+    ["version", "directory/file19"].map(|name| {
+        let file = rustix::fs::openat(&release, name, OFlags::RDONLY, Mode::empty());
+        let mut bytes = Vec::new();
+        File::from(file.unwrap()).read_to_end(&mut bytes).unwrap();
+        Digest::of(&bytes).to_string()
+    })
+}
+
+#[test]
+fn a_thousand_switches_show_a_reader_no_mixed_pair_and_no_gap() {
+    const SWITCHES: usize = 1000;
+    in_private_mounts("a_thousand_switches_show_a_reader", |directory| {
+        let base = directory.join("base");
+        mount_tmpfs(&base, "size=64M");
+        let place = Place::new(&base);
+        let store = place.open();
+        let erofs = image(ImageKind::Erofs, 1, directory);
+        let releases = [Release::new(ImageKind::Erofs, 1, erofs), Release::tar(2)];
+        let pairs = [0, 1].map(|at: usize| {
+            releases[at].install(&store).unwrap();
+            seen_through(&place.current())
+        });
+        let (is_over, reads) = (AtomicBool::new(false), AtomicU64::new(0));
+        let seen = std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                let (mut seen, mut last) = (0, 1);
+                while !is_over.load(Ordering::Relaxed) {
+                    let pair = seen_through(&place.current());
+                    let at = pairs.iter().position(|it| *it == pair).expect("of one release");
+                    seen += usize::from(at != last);
+                    last = at;
+                    reads.fetch_add(1, Ordering::Relaxed);
+                }
+                seen
+            });
+            for switch in 0..SWITCHES {
+                store.choose(&shop(), releases[switch % 2].id(), false).unwrap();
+                // The second read from here on began after the switch.
+                let before = reads.load(Ordering::Relaxed);
+                while reads.load(Ordering::Relaxed) < before + 2 && !reader.is_finished() {
+                    std::thread::yield_now();
+                }
+            }
+            is_over.store(true, Ordering::Relaxed);
+            reader.join().unwrap()
+        });
+        eprintln!("{SWITCHES} switches, {} reads", reads.into_inner());
+        assert_eq!(seen, SWITCHES, "the reader saw every one");
+        assert_eq!(store.take_complaints(), [""; 0]);
+    });
 }

@@ -1,5 +1,23 @@
 //! Tar archives written header by header, so that tests can say what no archiver would.
 
+use std::io::Read;
+use std::path::Path;
+
+use super::Unpacked;
+use super::tree::Tree;
+use crate::store::error::StepError;
+use crate::store::step::Bounds;
+
+/// Unpacks an archive into the new directory `path`, in this process.
+pub(super) fn unpack(
+    archive: impl Read,
+    path: &Path,
+    bounds: Bounds,
+) -> Result<Unpacked, StepError> {
+    rustix::fs::mkdir(path, rustix::fs::Mode::RWXU)?;
+    super::unpack(archive, Tree::at(path)?, bounds)
+}
+
 /// One entry before it is written.
 #[derive(Clone)]
 pub(in crate::store) struct Entry {
@@ -12,6 +30,10 @@ pub(in crate::store) struct Entry {
     pub(in crate::store) mtime: u64,
     /// What the header says where it lies about the length of `data`.
     pub(in crate::store) size: Option<u64>,
+    /// Of a file that the old GNU format stores without its holes: where its data lies, and its
+    /// length with them.
+    pub(in crate::store) runs: Vec<(u64, u64)>,
+    pub(in crate::store) real_bytes: u64,
     /// `ustar\0` and `00`, `ustar ` and ` \0`, or nothing for the oldest format.
     pub(in crate::store) magic: [u8; 8],
 }
@@ -31,6 +53,8 @@ impl Entry {
             owner: (0, 0),
             mtime: 1_600_000_000,
             size: None,
+            runs: Vec::new(),
+            real_bytes: 0,
             magic: USTAR,
         }
     }
@@ -51,6 +75,17 @@ impl Entry {
         Self { link: target.into(), ..Self::new(b'1', name.as_bytes(), b"") }
     }
 
+    /// A file that the old GNU format stores without its holes.
+    pub(in crate::store) fn sparse(
+        name: &str,
+        data: &[u8],
+        runs: &[(u64, u64)],
+        real: u64,
+    ) -> Self {
+        let plain = Self::new(b'S', name.as_bytes(), data);
+        Self { magic: GNU, runs: runs.to_vec(), real_bytes: real, ..plain }
+    }
+
     /// The extended header for the entry behind it.
     pub(in crate::store) fn pax(records: &[(&str, &[u8])]) -> Self {
         let data: Vec<u8> = records.iter().flat_map(|(key, value)| record(key, value)).collect();
@@ -69,8 +104,12 @@ impl Entry {
         put(&mut header[157..257], &self.link);
         header[257..265].copy_from_slice(&self.magic);
         if self.kind == b'S' {
-            // The real size of a sparse file, where the GNU format has it.
-            put_octal(&mut header[483..495], self.data.len() as u64);
+            for (at, (offset, bytes)) in self.runs.iter().enumerate() {
+                let place = 386 + 24 * at;
+                put_octal(&mut header[place..place + 12], *offset);
+                put_octal(&mut header[place + 12..place + 24], *bytes);
+            }
+            put_octal(&mut header[483..495], self.real_bytes);
         }
         header[148..156].fill(b' ');
         let sum: u64 = header.iter().map(|byte| u64::from(*byte)).sum();

@@ -8,11 +8,11 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::archive::{Entry, GNU, USTAR, archive, record};
-use super::{Bounds, unpack};
+use super::Bounds;
+use super::archive::{Entry, GNU, USTAR, archive, record, unpack};
 use crate::store::error::StepError;
 
-const BOUNDS: Bounds = Bounds { entries: 10, bytes: 10_000, depth: 5 };
+const BOUNDS: Bounds = Bounds { entries: 10, bytes: 10_000, depth: 5, name: 200 };
 
 struct Case {
     name: &'static str,
@@ -25,7 +25,7 @@ fn case(name: &'static str, entries: &[Entry], reason: &'static str) -> Case {
 }
 
 fn names() -> Vec<Case> {
-    let long = "a".repeat(300);
+    let long = "a".repeat(201);
     let deep_pax = Entry::pax(&[("path", &b"a/".repeat(3000))]);
     vec![
         case("dot-dot", &[Entry::file("../outside", b"x")], "has .. in its path"),
@@ -56,7 +56,7 @@ fn names() -> Vec<Case> {
         case(
             "long component",
             &[Entry::pax(&[("path", long.as_bytes())]), Entry::file("a", b"x")],
-            "more than 255 bytes",
+            "more than 200 bytes",
         ),
         case("long path", &[deep_pax, Entry::file("a", b"x")], "more than 4095 bytes"),
         case("deep", &[Entry::file("1/2/3/4/5/6", b"x")], "deeper than the limit of 5"),
@@ -154,12 +154,6 @@ fn kinds_and_doubles() -> Vec<Case> {
         case("block device", &[Entry::new(b'4', b"sda", b"")], "is a device"),
         case("named pipe", &[Entry::new(b'6', b"pipe", b"")], "is a named pipe"),
         case("unknown type", &[Entry::new(b'Z', b"z", b"")], "is of an unknown type"),
-        case("sparse file", &[sparse()], "is stored as a sparse file"),
-        case(
-            "sparse by an extended header",
-            &[Entry::pax(&[("GNU.sparse.major", b"1")]), Entry::file("a", b"x")],
-            "is stored as a sparse file",
-        ),
         case("file twice", &[Entry::file("a", b"1"), Entry::file("./a", b"2")], "occurs twice"),
         case(
             "file over a directory",
@@ -191,8 +185,139 @@ fn kinds_and_doubles() -> Vec<Case> {
     ]
 }
 
-fn sparse() -> Entry {
-    Entry { magic: GNU, ..Entry::new(b'S', b"sparse", b"") }
+fn old_holes() -> Vec<Case> {
+    let sparse = |data: &[u8], runs: &[(u64, u64)], real| [Entry::sparse("s", data, runs, real)];
+    vec![
+        case(
+            "holes out of order",
+            &sparse(&[1; 1024], &[(4096, 512), (0, 512)], 8192),
+            "is damaged: out of order",
+        ),
+        case(
+            "holes that overlap",
+            &sparse(&[1; 1024], &[(0, 512), (256, 512)], 8192),
+            "is damaged: out of order",
+        ),
+        case("a hole at the end that is longer", &sparse(&[1; 512], &[(0, 512)], 900), "mismatch"),
+        case(
+            "more data than is stored",
+            &sparse(&[1; 512], &[(0, 512), (512, 512)], 1024),
+            "is damaged: sparse file consumed",
+        ),
+        case(
+            "data at the end of all numbers",
+            &sparse(&[1; 512], &[(u64::MAX - 100, 512)], 1024),
+            "is damaged",
+        ),
+        case(
+            "a hole of nearly all bytes there are",
+            &sparse(&[], &[(u64::MAX - 1, 0)], u64::MAX - 1),
+            "exceeds the limit of 10000 bytes",
+        ),
+        case(
+            "a hole in a name that leaves",
+            &[Entry::sparse("../outside", &[1; 512], &[(0, 512)], 512)],
+            "has .. in its path",
+        ),
+    ]
+}
+
+/// A file in the format 1.0, whose map stands before its data.
+fn mapped(map: &str, data: usize, real: &[u8]) -> [Entry; 2] {
+    let mut stored = map.as_bytes().to_vec();
+    stored.resize(stored.len().next_multiple_of(512) + data, 0);
+    let words: [(&str, &[u8]); 4] = [
+        ("GNU.sparse.major", b"1"),
+        ("GNU.sparse.minor", b"0"),
+        ("GNU.sparse.name", b"s"),
+        ("GNU.sparse.realsize", real),
+    ];
+    [Entry::pax(&words), Entry::file("GNUSparseFile.0/s", &stored)]
+}
+
+fn mapped_holes() -> Vec<Case> {
+    let first = [Entry::file("s", &[])];
+    vec![
+        case("map out of order", &mapped("2\n600\n512\n0\n512\n", 1024, b"9000"), "out of order"),
+        case("map that overlaps", &mapped("2\n0\n512\n9\n512\n", 1024, b"9000"), "overlaps"),
+        case("map beyond the end", &mapped("1\n600\n512\n", 512, b"1000"), "beyond its end"),
+        case(
+            "map that overflows",
+            &mapped("1\n18446744073709551615\n512\n", 512, b"1000"),
+            "beyond its end",
+        ),
+        case("map of other data", &mapped("1\n0\n1024\n", 512, b"9000"), "stores other data"),
+        case("data beside the map", &mapped("1\n0\n512\n", 1024, b"9000"), "stores other data"),
+        case(
+            "data within a block",
+            &mapped("2\n0\n100\n4096\n412\n", 512, b"9000"),
+            "begins within a block",
+        ),
+        case("map without end", &mapped("2\n0\n512\n", 0, b"9000"), "unreadable map"),
+        case("map that is cut", &mapped("99\n", 0, b"9000"), "unreadable map"),
+        case("map in words", &mapped("one\n0\n512\n", 512, b"9000"), "unreadable map"),
+        case("map of a long line", &mapped(&"1".repeat(40), 512, b"9000"), "unreadable map"),
+        case("map of signs", &mapped("1\n-5\n512\n", 512, b"9000"), "unreadable map"),
+        case("map of too many", &mapped("1048577\n", 0, b"9000"), "more than 1048576 holes"),
+        case(
+            "a file too large",
+            &mapped("1\n0\n512\n", 512, b"18446744073709551615"),
+            "exceeds the limit of 10000 bytes",
+        ),
+        case("no length", &mapped("1\n0\n512\n", 512, b""), "no readable GNU.sparse.realsize"),
+        case(
+            "a name twice",
+            &[&first[..], &mapped("1\n0\n512\n", 512, b"9000")].concat(),
+            "occurs twice",
+        ),
+    ]
+}
+
+fn stated_holes() -> Vec<Case> {
+    let stated = |words: &[(&str, &[u8])], entry: Entry| [Entry::pax(words), entry];
+    let file = || Entry::file("a", &[0; 512]);
+    let size: (&str, &[u8]) = ("GNU.sparse.size", b"4096");
+    let map: (&str, &[u8]) = ("GNU.sparse.map", b"0,512");
+    let leaves: (&str, &[u8]) = ("GNU.sparse.name", b"../outside");
+    let version = |major| [("GNU.sparse.major", major), ("GNU.sparse.minor", &b"0"[..]), size];
+    let global = [&record(size.0, size.1)[..], &record(map.0, map.1)].concat();
+    vec![
+        case("holes of no map", &stated(&[size], file()), "has holes and no map"),
+        case("a map of no length", &stated(&[map], file()), "does not say its length"),
+        case("a length twice", &stated(&[size, size, map], file()), "sets GNU.sparse.size twice"),
+        case("an odd map", &stated(&[size, ("GNU.sparse.map", b"0,512,9")], file()), "readable"),
+        case("a map and a name", &stated(&[size, map, leaves], file()), "has .. in its path"),
+        case("version 2", &stated(&version(&b"2"[..]), file()), "of an unknown version"),
+        case(
+            "version 1 with a map in its header",
+            &stated(&[&version(&b"1"[..])[..], &[map]].concat(), file()),
+            "of an unknown version",
+        ),
+        case(
+            "other runs than counted",
+            &stated(&[size, ("GNU.sparse.numblocks", b"2"), map], file()),
+            "more or fewer holes",
+        ),
+        case(
+            "an offset of nothing",
+            &stated(&[size, ("GNU.sparse.offset", b"0")], file()),
+            "cut short",
+        ),
+        case(
+            "bytes of nowhere",
+            &stated(&[size, ("GNU.sparse.numbytes", b"512")], file()),
+            "has a GNU.sparse.numbytes of nothing",
+        ),
+        case("a new word", &stated(&[size, ("GNU.sparse.x", b"")], file()), "unknown GNU.sparse.x"),
+        case("a directory with holes", &stated(&[size, map], Entry::directory("d")), "cannot have"),
+        case("a link with holes", &stated(&[size, map], Entry::symlink("l", "x")), "cannot have"),
+        case(
+            "two maps",
+            &stated(&[size, map], Entry::sparse("s", &[0; 512], &[(0, 512)], 512)),
+            "cannot have",
+        ),
+        case("holes for all", &[Entry::new(b'g', b"pax", &global), file()], "is a global header"),
+    ]
 }
 
 fn lies() -> Vec<Case> {
@@ -290,12 +415,10 @@ fn picture(directory: &Path) -> BTreeMap<PathBuf, (u32, u32, i64, u64, Vec<u8>)>
 
 #[test]
 fn every_hostile_archive_is_refused_and_changes_nothing_outside() {
-    let corpus: Vec<_> =
-        [names(), links(), links_that_are_wrong(), kinds_and_doubles(), lies(), bombs()]
-            .into_iter()
-            .flatten()
-            .collect();
-    assert!(corpus.len() >= 60, "{} archives", corpus.len());
+    let plain = [names(), links(), links_that_are_wrong(), kinds_and_doubles(), lies(), bombs()];
+    let sparse = [old_holes(), mapped_holes(), stated_holes()];
+    let corpus: Vec<_> = plain.into_iter().chain(sparse).flatten().collect();
+    assert!(corpus.len() >= 95, "{} archives", corpus.len());
     let base = tempfile::tempdir().unwrap();
     fs::write(base.path().join("sentinel"), "untouched").unwrap();
     fs::create_dir(base.path().join("directory")).unwrap();
@@ -308,7 +431,7 @@ fn every_hostile_archive_is_refused_and_changes_nothing_outside() {
         assert!(matches!(error, StepError::Refused(_)), "{name}: {error}");
         let line = error.to_string();
         assert!(line.contains(reason) && !line.contains('\n'), "{name}: {line}");
-        crate::store::world::remove_tree(&tree).unwrap();
+        crate::store::trash::remove_tree(&tree, None).unwrap();
         assert_eq!(picture(base.path()), before, "{name}");
         assert!(!outside.exists(), "{name}");
     }
@@ -340,7 +463,7 @@ fn no_byte_of_an_archive_can_be_flipped_to_reach_outside() {
         }
         let tree = base.path().join("tree");
         let _ = unpack(&*flipped, &tree, BOUNDS);
-        crate::store::world::remove_tree(&tree).unwrap();
+        crate::store::trash::remove_tree(&tree, None).unwrap();
         assert_eq!(picture(base.path()), before, "flipped at {at}");
     }
 }

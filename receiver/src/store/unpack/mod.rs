@@ -1,15 +1,19 @@
-//! Unpacks a tar into a new tree, entry by entry, following the archive while it grows.
+//! Unpacks a tar into a new tree, entry by entry, following the archive while it grows, in a
+//! process of its own ([`parent`], [`child`]).
 //!
-//! Not here: the tar library's own unpacking, which is never called; file creation ([`tree`]);
-//! what the extended headers may say ([`pax`]). Invariant: nothing outside the tree changes,
-//! whatever the archive says, and what cannot be unpacked faithfully is refused, not skipped.
+//! Not here: the tar library's own unpacking, which is never called; file creation ([`tree`]); what
+//! the extended headers may say ([`pax`]). Invariant: nothing outside the tree changes, whatever
+//! the archive says, and what cannot be unpacked faithfully is refused, not skipped.
 //!
 //! What is kept: names, contents, permission bits, numeric owners (as root), mtimes to the
 //! nanosecond where the archive has them, symbolic links with any target, hard links, attributes of
-//! the user namespace; blocks of zeros become holes. What is not, and is counted: setuid and setgid
-//! bits, other attributes (capabilities among them), and without root other owners.
+//! the user namespace; holes, and blocks of zeros become holes. What is not, and is counted: setuid
+//! and setgid bits, other attributes (capabilities among them), and without root other owners.
 
+mod child;
+mod parent;
 mod pax;
+mod sparse;
 mod tree;
 
 #[cfg(test)]
@@ -24,13 +28,16 @@ mod tests;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io::{self, BufReader, Read};
-use std::path::Path;
 
 use common::count::counted;
+use serde::{Deserialize, Serialize};
 use tar::{Archive, Entry, EntryType};
 
+pub use self::child::{UNPACKER, serve};
+pub(super) use self::parent::unpack_apart;
 use self::pax::Extensions;
-use self::tree::{Attributes, Facts, Tree};
+use self::sparse::{Map, MapError};
+use self::tree::{Facts, Tree};
 use super::error::StepError;
 use super::limits::{ENTRY_HEADER_BYTES, NAME_BYTES, PATH_BYTES, READ_BYTES};
 use super::step::Bounds;
@@ -39,7 +46,7 @@ use super::step::Bounds;
 const MODE_KEPT: u32 = 0o1777;
 
 /// An entry that is not unpacked, and why.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub struct Refusal {
     entry: Vec<u8>,
     reason: String,
@@ -63,7 +70,7 @@ impl fmt::Display for Refusal {
 }
 
 /// What was unpacked, and what was left out of it.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unpacked {
     /// Entries of the archive.
     pub entries: u64,
@@ -77,21 +84,17 @@ pub struct Unpacked {
     pub owners_dropped: u64,
 }
 
-/// Unpacks `archive` into the new directory `path`.
+/// Unpacks `archive` into the new `tree`.
 ///
 /// # Errors
 /// [`StepError::Refused`] with the entry and the reason; otherwise the kernel's answer. Either
 /// way a half tree may be left behind, for the caller to remove.
-pub(super) fn unpack(
-    archive: impl Read,
-    path: &Path,
-    bounds: Bounds,
-) -> Result<Unpacked, StepError> {
+fn unpack(archive: impl Read, tree: Tree, bounds: Bounds) -> Result<Unpacked, StepError> {
     let source = Source::default();
     let reader =
         Metered { inner: BufReader::with_capacity(READ_BYTES / 4, archive), source: &source };
     let mut archive = Archive::new(reader);
-    let mut unpacker = Unpacker::new(path, bounds)?;
+    let mut unpacker = Unpacker::new(tree, bounds);
     let mut entries = archive.entries()?;
     loop {
         source.budget.set(ENTRY_HEADER_BYTES);
@@ -172,16 +175,20 @@ struct Unpacker {
 }
 
 impl Unpacker {
-    fn new(path: &Path, bounds: Bounds) -> Result<Self, StepError> {
-        let tree = Tree::create(path)?;
-        Ok(Self { tree, bounds, done: Unpacked::default(), buffer: vec![0; READ_BYTES / 4] })
+    fn new(tree: Tree, bounds: Bounds) -> Self {
+        Self { tree, bounds, done: Unpacked::default(), buffer: vec![0; READ_BYTES / 4] }
     }
 
     fn take<R: Read>(&mut self, mut entry: Entry<'_, R>, source: &Source) -> Result<(), StepError> {
-        let name = entry.path_bytes().into_owned();
-        let refuse = |reason: &str| StepError::from(Refusal::new(&name, reason));
+        let stored_name = entry.path_bytes().into_owned();
         let kind = entry.header().entry_type();
-        let extensions = Extensions::read(&mut entry).map_err(|reason| refuse(&reason))?;
+        let extensions = Extensions::read(&mut entry);
+        let mut extensions =
+            extensions.map_err(|reason| StepError::from(Refusal::new(&stored_name, reason)))?;
+        // A file that is stored without its holes has a made-up name and its own.
+        let own_name = extensions.holes.as_mut().and_then(|holes| holes.name.take());
+        let name = own_name.unwrap_or(stored_name);
+        let refuse = |reason: &str| StepError::from(Refusal::new(&name, reason));
         if kind == EntryType::XGlobalHeader {
             return extensions.expect_no_override().map_err(|reason| refuse(&reason));
         }
@@ -198,6 +205,9 @@ impl Unpacker {
         if is_file(&entry, &name) && name.ends_with(b"/") {
             return Err(refuse("is a file whose name ends in a slash"));
         }
+        if extensions.holes.is_some() && !(is_file(&entry, &name) && kind != EntryType::GNUSparse) {
+            return Err(refuse("has a map of holes that it cannot have"));
+        }
         let is_placed = matches!(
             kind,
             EntryType::Regular | EntryType::Directory | EntryType::Symlink | EntryType::Link
@@ -206,10 +216,12 @@ impl Unpacker {
             return Err(refuse("is no file and carries data"));
         }
         match kind {
-            EntryType::Regular | EntryType::Continuous if is_file(&entry, &name) => {
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse
+                if is_file(&entry, &name) =>
+            {
                 source.budget.set(u64::MAX);
                 self.done.owners_dropped += u64::from(self.tree.drops_owner(&facts));
-                self.file(&mut entry, &name, &path, &facts, &extensions.attributes, source)
+                self.file(&mut entry, &name, &path, &facts, extensions, source)
             }
             EntryType::Directory | EntryType::Regular => {
                 self.done.owners_dropped += u64::from(self.tree.drops_owner(&facts));
@@ -238,27 +250,43 @@ impl Unpacker {
         name: &[u8],
         path: &[&[u8]],
         facts: &Facts,
-        attributes: &Attributes,
+        extensions: Extensions,
         source: &Source,
     ) -> Result<(), StepError> {
-        let bytes = entry.size();
-        if bytes > self.bounds.bytes - self.done.bytes {
+        let stored = entry.size();
+        let map = match extensions.holes {
+            // The tar library has filled the holes of the old format with zeros.
+            None => Map::whole(stored),
+            Some(mut holes) => {
+                Map::read(&mut holes, &mut *entry, stored).map_err(|error| match error {
+                    MapError::Refused(reason) => Refusal::new(name, reason).into(),
+                    MapError::Read(error) => source.blame(&error),
+                })?
+            }
+        };
+        if map.bytes > self.bounds.bytes - self.done.bytes {
             let reason = format!("exceeds the limit of {} bytes in all", self.bounds.bytes);
             return Err(Refusal::new(name, reason).into());
         }
         let file = self.tree.file(path).map_err(|fault| fault.of(name))?;
-        let mut left = bytes;
-        while left > 0 {
-            let count = entry.read(&mut self.buffer).map_err(|error| source.blame(&error))?;
-            if count == 0 {
-                return Err(Refusal::new(name, "is cut short").into());
+        for run in &map.runs {
+            let mut left = run.bytes;
+            while left > 0 {
+                let limit = self.buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                let count = entry.read(&mut self.buffer[..limit]);
+                let count = count.map_err(|error| source.blame(&error))?;
+                if count == 0 {
+                    return Err(Refusal::new(name, "is cut short").into());
+                }
+                let at = run.offset + run.bytes - left;
+                tree::write_at(&file, at, &self.buffer[..count])?;
+                left -= count as u64;
             }
-            tree::write_at(&file, bytes - left, &self.buffer[..count])?;
-            left -= count as u64;
         }
-        tree::set_length(&file, bytes)?;
-        self.done.bytes += bytes;
-        self.done.attributes_dropped += self.tree.finish_file(&file, facts, attributes)?;
+        tree::set_length(&file, map.bytes)?;
+        self.done.bytes += map.bytes;
+        self.done.attributes_dropped +=
+            self.tree.finish_file(&file, facts, &extensions.attributes)?;
         Ok(())
     }
 
@@ -278,8 +306,9 @@ impl Unpacker {
         if parts.contains(&&b".."[..]) {
             return Err("has .. in its path".into());
         }
-        if parts.iter().any(|part| part.len() > NAME_BYTES) {
-            return Err(format!("has a name of more than {NAME_BYTES} bytes in its path"));
+        let limit = NAME_BYTES.min(self.bounds.name as usize);
+        if parts.iter().any(|part| part.len() > limit) {
+            return Err(format!("has a name of more than {limit} bytes in its path"));
         }
         if parts.len() > self.bounds.depth as usize {
             return Err(format!("lies deeper than the limit of {} levels", self.bounds.depth));
@@ -328,7 +357,10 @@ impl Unpacker {
 fn is_file<R: Read>(entry: &Entry<'_, R>, name: &[u8]) -> bool {
     let header = entry.header();
     let is_old = header.as_ustar().is_none() && header.as_gnu().is_none();
-    let is_regular = matches!(header.entry_type(), EntryType::Regular | EntryType::Continuous);
+    let is_regular = matches!(
+        header.entry_type(),
+        EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse
+    );
     is_regular && !(is_old && name.ends_with(b"/"))
 }
 
@@ -345,7 +377,6 @@ fn unwanted(kind: EntryType) -> &'static str {
     match kind {
         EntryType::Char | EntryType::Block => "is a device",
         EntryType::Fifo => "is a named pipe",
-        EntryType::GNUSparse => "is stored as a sparse file; make the archive without --sparse",
         _ => "is of an unknown type",
     }
 }

@@ -8,8 +8,13 @@ use std::io::Read;
 use rustix::fs::Timespec;
 use tar::Entry;
 
+use super::sparse::{self, Stated};
+
 /// Keys that change what an entry is; each may stand once.
 const OVERRIDES: [&[u8]; 5] = [b"path", b"linkpath", b"size", b"uid", b"gid"];
+
+/// What GNU tar's words about holes begin with.
+const HOLES: &[u8] = b"GNU.sparse.";
 
 /// The extended header of one entry.
 #[derive(Debug, Default)]
@@ -21,6 +26,8 @@ pub(super) struct Extensions {
     pub(super) mtime: Option<Timespec>,
     /// Attributes of the user's own namespace, by name: the only ones that are unpacked.
     pub(super) attributes: Vec<(Vec<u8>, Vec<u8>)>,
+    /// What it says of holes, for a file that is stored without them.
+    pub(super) holes: Option<Stated>,
     /// Other attributes, access control lists and labels.
     pub(super) attributes_dropped: u64,
     overrides: u32,
@@ -54,8 +61,8 @@ impl Extensions {
             b"size" => self.size = Some(number(key, value)?),
             b"uid" | b"gid" => _ = number(key, value)?,
             b"mtime" => self.mtime = Some(timestamp(value).ok_or("has no readable mtime")?),
-            _ if key.starts_with(b"GNU.sparse.") => {
-                return Err("is stored as a sparse file; make the archive without --sparse".into());
+            _ if key.starts_with(HOLES) => {
+                self.holes.get_or_insert_default().take(&key[HOLES.len()..], value)?;
             }
             _ if key.starts_with(b"SCHILY.xattr.user.") => {
                 let name = key.strip_prefix(b"SCHILY.xattr.").unwrap_or_default().to_vec();
@@ -84,7 +91,8 @@ impl Extensions {
     /// The reason for which the archive is refused.
     pub(super) fn expect_no_override(&self) -> Result<(), String> {
         let has_attributes = !self.attributes.is_empty() || self.attributes_dropped > 0;
-        if self.overrides == 0 && self.mtime.is_none() && !has_attributes {
+        let changes = self.mtime.is_some() || self.holes.is_some() || has_attributes;
+        if self.overrides == 0 && !changes {
             return Ok(());
         }
         Err("is a global header that changes the entries behind it".into())
@@ -113,11 +121,7 @@ impl Extensions {
 }
 
 fn number(key: &[u8], value: &[u8]) -> Result<u64, String> {
-    let text = std::str::from_utf8(value).ok();
-    let is_digits = |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit());
-    text.filter(is_digits)
-        .and_then(|text| text.parse().ok())
-        .ok_or_else(|| format!("has no readable {}", key.escape_ascii()))
+    sparse::number(value).ok_or_else(|| format!("has no readable {}", key.escape_ascii()))
 }
 
 /// A plain header's time.

@@ -8,10 +8,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use super::archive::{Entry, GNU, OLD, archive};
-use super::{Bounds, Unpacked, unpack};
+use super::archive::{Entry, GNU, OLD, archive, unpack};
+use super::{Bounds, Unpacked};
 
-const BOUNDS: Bounds = Bounds { entries: 1000, bytes: 1 << 20, depth: 16 };
+const BOUNDS: Bounds = Bounds { entries: 1000, bytes: 1 << 20, depth: 16, name: 255 };
 
 fn unpacked(entries: &[Entry]) -> (tempfile::TempDir, Unpacked) {
     let directory = tempfile::tempdir().unwrap();
@@ -51,7 +51,7 @@ fn contents_modes_times_and_links_are_kept() {
     );
     assert!(facts("lib/same-link").is_symlink());
     // Without privileges, the directory that nobody may write to stands in the way of others.
-    crate::store::world::remove_tree(&tree).unwrap();
+    crate::store::trash::remove_tree(&tree, None).unwrap();
 }
 
 #[test]

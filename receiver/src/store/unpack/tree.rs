@@ -75,9 +75,8 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// Makes the directory `path`, which must not exist yet.
-    pub(super) fn create(path: &Path) -> Result<Self, StepError> {
-        rustix::fs::mkdir(path, Mode::RWXU)?;
+    /// The tree in the directory `path`, which is empty.
+    pub(super) fn at(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(Self {
             root: rustix::fs::openat(CWD, path, flags, Mode::empty())?,

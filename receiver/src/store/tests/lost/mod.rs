@@ -101,7 +101,7 @@ impl Scene {
         let world = Arc::new(Unmounted::default());
         let store = open(&self.place, self.kind(), Arc::clone(&world) as Arc<dyn World>).unwrap();
         assert_eq!(store.take_complaints(), [""; 0], "{what}");
-        self.place.assert_tidy();
+        self.place.assert_tidy(&store);
         let found = self.sequence_at(&world, &self.place.current());
         assert!(found.is_some_and(|found| expected.contains(&found)), "{what}: {found:?}");
         let found = found.unwrap();
@@ -136,7 +136,9 @@ impl Scene {
         let is_switch =
             |it: &Operation| matches!(it, Operation::Move(_, to) if *to == self.place.current());
         let switched = operations.iter().position(is_switch).unwrap();
-        let is_durable = |it: &Operation| matches!(it, Operation::SyncDirectory(path) if *path == self.place.root);
+        let root = &self.place.root;
+        let is_durable =
+            |it: &Operation| matches!(it, Operation::SyncDirectory(path) if path == root);
         let durable = operations[switched..].iter().position(is_durable).unwrap() + switched;
         (switched, durable)
     }
