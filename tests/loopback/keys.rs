@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
+use tests::fixture;
 use tests::outcome::{Outcome, exit, one_line};
 use tests::process::{Ending, Running, command};
 use tests::product::{self, Bundle, Image, Pack};
@@ -55,8 +56,18 @@ fn text(path: &Path) -> String {
 
 /// A tar release that the site's key has signed.
 fn signed(site: &Site, label: &str) -> Bundle {
+    sign(site, Pack::of(&site.tree(label), label, Image::Tar))
+}
+
+/// A raw one of a few megabytes, whose image a host keeps.
+fn signed_image(site: &Site, label: &str) -> Bundle {
+    let path = site.path().join(label);
+    fixture::make_noise(&path, label, 3 << 20);
+    sign(site, Pack::of(&path, label, Image::Raw))
+}
+
+fn sign(site: &Site, pack: Pack) -> Bundle {
     let (keys, _) = keys(site);
-    let pack = Pack::of(&site.tree(label), label, Image::Tar);
     pack.arg(&format!("--key={}", keys.join("release.key").display())).run(site.path())
 }
 
@@ -159,10 +170,11 @@ fn a_terminal_is_asked_for_a_password_that_it_does_not_show() {
     let program = product::fanfare();
     let inner = format!("{} keygen {place} --only release", program.display());
     let typed = site.write("typed", &format!("{PASSWORD}\n{PASSWORD}\n"));
-    let mut command = command("script");
-    command.args(["--quiet", "--return", "--echo", "never", "--command", &inner, "/dev/null"]);
-    command.stdin(fs::File::open(typed).expect("it was written"));
-    let said = done(run(&site, &mut command));
+    let script = format!(
+        "script --quiet --return --echo never --command '{inner}' /dev/null < {}",
+        typed.display()
+    );
+    let said = done(run(&site, command("sh").args(["-c", &script])));
     assert!(said.contains("password for the new secret keys: "), "{said}");
     assert!(!said.contains("horse"), "{said}");
     let bundle = text(&site.bundle("r1", Image::Tar).path);
@@ -290,7 +302,7 @@ fn a_fleet_goes_back_by_a_bundle_that_is_signed_again() {
     let mut site = Site::new();
     let (keys, _) = keys(&site);
     start(&mut site, "a", |_| {});
-    let (one, two) = (signed(&site, "r1"), signed(&site, "r2"));
+    let (one, two) = (signed_image(&site, "r1"), signed_image(&site, "r2"));
     let first = send(&site, &one).expect_exit(exit::DONE);
     send(&site, &two).expect_exit(exit::DONE);
     let (name, says) = fault(&send(&site, &one).expect_exit(exit::NOT_REACHED));
@@ -306,9 +318,8 @@ fn a_fleet_goes_back_by_a_bundle_that_is_signed_again() {
         let report: Value = serde_json::from_str(&outcome.ending.stdout).expect("a report");
         report["wire"]["bytes"].as_u64().expect("a number")
     };
-    assert!(site.current("a").join("RELEASE").exists());
-    let label = fs::read_to_string(site.current("a").join("RELEASE")).expect("it is there");
-    assert_eq!(label, "r1");
+    let current = fs::read_link(site.current("a")).expect("it was switched");
+    assert!(text(&current).starts_with("releases/r1-"), "{current:?}");
     let (first, again) = (bytes(&first), bytes(&again));
     assert!(again * 20 < first, "{again} of {first} bytes went again");
 }
