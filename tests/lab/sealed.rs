@@ -117,8 +117,8 @@ fn a_recording_of_a_session_stages_nothing_on_a_host_that_was_not_there() {
     assert_eq!(status["releases"].as_array().map(Vec::len), Some(1), "{status}");
 }
 
-/// A transfer to eight hosts beside each attack, and one without between them; the worst slowing down
-/// is what the test says, and `--full` refuses more than a tenth.
+/// A transfer to eight hosts beside each attack, and one without between them; the worst slowing
+/// down is what the test says, and `--full` refuses more than a tenth.
 #[test]
 fn attackers_delay_nobody_and_are_seen() {
     let (lab, keys) = site(8);

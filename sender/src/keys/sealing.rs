@@ -10,8 +10,8 @@ use common::seal::SenderKeys;
 use super::{complaint, open_secret};
 use crate::complaint::Complaint;
 
-/// Reads `group.key`, `master.key` and `operator.key`, for whose password somebody may be asked, and
-/// every `operator*.pub`: announces that are signed so are those of another sender.
+/// Reads `group.key`, `master.key` and `operator.key`, for whose password somebody may be asked,
+/// and every `operator*.pub`: announces that are signed so are those of another sender.
 ///
 /// # Errors
 /// Names the file and what is wrong with it.
