@@ -1,4 +1,6 @@
-//! Digests: always full BLAKE3-256, never truncated where they decide anything.
+//! Digests: always full BLAKE3-256, never truncated where they decide what is installed.
+//!
+//! Half of one tells true symbols from false ones for as long as a transfer lasts.
 
 use std::fmt;
 use std::str::FromStr;
@@ -47,6 +49,35 @@ impl fmt::Display for Digest {
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Digest({self})")
+    }
+}
+
+/// The first half of the BLAKE3-256 digest of one symbol's bytes.
+///
+/// It decides which symbols a block is put together from, not what is installed: whatever comes out is
+/// held against full digests. A forger needs one symbol of a session that passes: 2¹²⁸ tries divided by
+/// the number of symbols; with 8 bytes that would be 2⁴⁴ for 2²⁰ symbols, two days of a graphics card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SymbolDigest([u8; Self::BYTES]);
+
+impl SymbolDigest {
+    /// Length in bytes.
+    pub const BYTES: usize = 16;
+
+    /// Digest of a symbol's bytes.
+    pub fn of(symbol: &[u8]) -> Self {
+        let digest = Digest::of(symbol);
+        Self(*digest.0.first_chunk().expect("it is the longer one"))
+    }
+
+    /// The digest with exactly these bytes, as read from a datagram.
+    pub const fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
+        Self(bytes)
+    }
+
+    /// The digest's bytes.
+    pub const fn as_bytes(&self) -> &[u8; Self::BYTES] {
+        &self.0
     }
 }
 

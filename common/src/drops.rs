@@ -57,8 +57,6 @@ drop_reasons! {
     NoMemory "no-memory",
     /// A message of the other direction, or for another host.
     NotForUs "not-for-us",
-    /// Kind kept for later versions.
-    Reserved "reserved",
     /// Superseded by a newer one: an old issue, nonce or instance.
     Stale "stale",
     /// Not sealed where a seal is asked for, or the other way round.
@@ -71,6 +69,12 @@ drop_reasons! {
     Replayed "replayed",
     /// Of a session whose sender has not answered this host yet, and may be a recording.
     Unproven "unproven",
+    /// Of a session, and not from its sender's address.
+    ForeignSource "foreign-source",
+    /// A symbol that is not what its digest says.
+    FalseSymbol "false-symbol",
+    /// A symbol of a block whose digests are asked for and not here.
+    NoDigest "no-digest",
     /// More sessions or hosts than we count.
     TooMany "too-many",
 }
@@ -91,7 +95,6 @@ impl From<WireError> for DropReason {
         match error {
             WireError::Checksum => Self::BadChecksum,
             WireError::Tag => Self::BadTag,
-            WireError::Reserved => Self::Reserved,
             WireError::Sealed | WireError::Unsealed => Self::Insecure,
             WireError::UnknownKey => Self::UnknownKey,
             WireError::Signature | WireError::Expired => Self::BadSignature,

@@ -53,6 +53,61 @@ pub struct BlockSpan {
     pub source_symbols: u16,
 }
 
+/// Parts of the digests of one block's symbols: bit n is part n (PROTOCOL 4.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PartSet(pub u128);
+
+impl PartSet {
+    /// The first `count` parts.
+    const fn first_parts(count: u16) -> Self {
+        Self(if count >= 128 { u128::MAX } else { (1 << count) - 1 })
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// How many there are.
+    pub const fn len(self) -> u32 {
+        self.0.count_ones()
+    }
+
+    /// Whether `part` is among them.
+    pub const fn has(self, part: u16) -> bool {
+        part < 128 && self.0 >> part & 1 == 1
+    }
+
+    /// These and `part`, which is below 128.
+    #[must_use]
+    pub const fn with(self, part: u16) -> Self {
+        Self(self.0 | 1 << part)
+    }
+
+    /// These and `others`.
+    #[must_use]
+    pub const fn and(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+
+    /// Those that are not among `others`.
+    #[must_use]
+    pub const fn without(self, others: Self) -> Self {
+        Self(self.0 & !others.0)
+    }
+
+    /// Those that are among `others`, too.
+    #[must_use]
+    pub const fn within(self, others: Self) -> Self {
+        Self(self.0 & others.0)
+    }
+
+    /// The lowest.
+    pub const fn lowest(self) -> Option<u16> {
+        if self.is_empty() { None } else { Some(self.0.trailing_zeros() as u16) }
+    }
+}
+
 /// A set of numbers that cannot be a geometry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum GeometryError {
@@ -278,6 +333,40 @@ impl Geometry {
         SymbolId(symbol as u16)
     }
 
+    /// Symbols of `block`, source and repair.
+    ///
+    /// # Panics
+    /// When the session has no such block.
+    pub fn symbols_of(&self, block: BlockIndex) -> u16 {
+        // Both are at most 4096.
+        self.source_symbols_of(block) + self.repair_symbols
+    }
+
+    /// All parts of the digests of `block`.
+    ///
+    /// # Panics
+    /// When the session has no such block.
+    pub fn all_parts(&self, block: BlockIndex) -> PartSet {
+        PartSet::first_parts(self.symbols_of(block).div_ceil(limits::HASHES_DIGESTS_MAX))
+    }
+
+    /// The symbols whose digests are in part `part` of those of `block`; none where it has no such
+    /// part.
+    ///
+    /// # Panics
+    /// When the session has no such block.
+    pub fn part_symbols(&self, block: BlockIndex, part: u16) -> Range<u16> {
+        let (size, end) = (limits::HASHES_DIGESTS_MAX, self.symbols_of(block));
+        let start = part.saturating_mul(size).min(end);
+        start..start.saturating_add(size).min(end)
+    }
+
+    /// The part that has the digest of `symbol`.
+    #[inline]
+    pub fn part_of(&self, symbol: SymbolId) -> u16 {
+        symbol.0 / limits::HASHES_DIGESTS_MAX
+    }
+
     /// Windows of the whole session, preamble windows first.
     pub fn window_count(&self) -> u32 {
         let count =
@@ -395,6 +484,28 @@ mod tests {
         assert_eq!(geometry.symbol_of(10, 13), SymbolId(13));
         assert_eq!(geometry.symbol_of(10, 14), SymbolId(0));
         assert_eq!(geometry.symbol_of(10, u32::MAX), SymbolId((u32::MAX % 14) as u16));
+    }
+
+    // PROTOCOL 4.3
+    #[test]
+    fn the_parts_of_a_blocks_digests_tile_its_symbols() {
+        for (k, r, parts) in
+            [(1, 1, 1), (50, 14, 1), (51, 14, 2), (1024, 256, 20), (4096, 4096, 128)]
+        {
+            let geometry = Geometry::new(64, k, r, 3, 0, 64 * u64::from(k)).unwrap();
+            let (block, all) = (BlockIndex(0), geometry.all_parts(BlockIndex(0)));
+            assert_eq!((all.len(), all.lowest()), (parts, Some(0)));
+            let mut next = 0;
+            for part in (0..128).filter(|part| all.has(*part)) {
+                let symbols = geometry.part_symbols(block, part);
+                assert!(symbols.start == next && symbols.len() <= 64 && !symbols.is_empty());
+                assert!(symbols.clone().all(|it| geometry.part_of(SymbolId(it)) == part));
+                next = symbols.end;
+            }
+            assert_eq!(next, k + r);
+            assert!(geometry.part_symbols(block, parts as u16).is_empty());
+            assert!(geometry.part_symbols(block, u16::MAX).is_empty());
+        }
     }
 
     #[test]

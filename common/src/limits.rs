@@ -39,6 +39,15 @@ pub const WINDOW_BLOCKS_MAX: u16 = 64;
 /// Symbols of one train (one system call, one departure): larger bursts overrun shallow queues.
 pub const TRAIN_SYMBOLS_MAX: usize = 16;
 
+/// Digests in one HASHES: as many symbols as a word of a host's bitmap marks. Their 1024 bytes leave
+/// room for a signature in a control datagram.
+pub const HASHES_DIGESTS_MAX: u16 = 64;
+/// Blocks whose digests a host keeps in one session, 20 KB each at the default sizes: those that may
+/// be under assembly (57), and as many again as a sender repairs and a window brings.
+pub const PROOF_BLOCKS_MAX: usize = 128;
+/// Addresses of forgers that a host tells apart in one session; who has more of them is told as one.
+pub const FORGERS_MAX: usize = 16;
+
 /// Largest preamble: the tables of an image of about 80 GB.
 pub const PREAMBLE_BYTES_MAX: u32 = 64 << 20;
 /// Largest payload of a session.
@@ -106,5 +115,8 @@ const _: () = {
     );
     assert!(SYMBOL_BYTES_DEFAULT.is_multiple_of(SYMBOL_BYTES_STEP));
     assert!(BLOCK_SYMBOLS_MAX as u32 + (REPAIR_SYMBOLS_MAX as u32) < 1 << 16);
+    // The parts of a block's digests are bits of a u128.
+    let symbols_max = BLOCK_SYMBOLS_MAX + REPAIR_SYMBOLS_MAX;
+    assert!(symbols_max.div_ceil(HASHES_DIGESTS_MAX) <= 128 && HASHES_DIGESTS_MAX == 64);
     assert!(TRAIN_SYMBOLS_MAX <= WINDOW_BLOCKS_DEFAULT as usize);
 };

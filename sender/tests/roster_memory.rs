@@ -110,6 +110,7 @@ fn status(host: usize) -> Message {
         echo_us: 0,
         held: Duration::ZERO,
         trial: None,
+        alarm: None,
     })
 }
 

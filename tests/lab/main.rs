@@ -6,6 +6,7 @@
 mod bench;
 mod bulk;
 mod delivery;
+mod forgery;
 mod harness;
 mod interruption;
 mod memory;

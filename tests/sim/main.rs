@@ -2,6 +2,7 @@
 
 mod efficiency;
 mod faithful;
+mod forgers;
 mod rivals;
 mod scale;
 mod stragglers;

@@ -5,7 +5,9 @@
 //! where it says so, the keys of a host that was broken into.
 #![expect(clippy::disallowed_methods, reason = "it sends real datagrams for a real time")]
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -17,6 +19,7 @@ use common::seal::{HostKeys, HostSeal, MemberSeal, SenderKeys, SenderSeal, Strea
 use common::time::Timestamp;
 use common::wire::{Announce, Join, Kind, KindSet, Message, Need, Order, SymbolHeader, VERSION};
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
+use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, sendto, socket};
 
 use crate::lab::{Family, Node};
 
@@ -42,6 +45,8 @@ pub enum Attack {
     Liar(HostName, Arc<HostKeys>),
     /// Sends false symbols with the group's key, from its own address.
     FalseSymbols(Arc<SenderKeys>),
+    /// The same from the sender's address, which takes a raw socket.
+    FalseSender(Arc<SenderKeys>),
 }
 
 /// Runs `work` while somebody attacks from `node`; what it gave, and the datagrams that were sent
@@ -127,6 +132,31 @@ pub fn play(node: &Node, recording: &[(SocketAddr, Vec<u8>)]) {
     }
 }
 
+/// A socket for whole packets.
+fn speak_as_another() -> OwnedFd {
+    let raw = socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::RAW));
+    let raw = raw.expect("the lab runs as root");
+    rustix::io::ioctl_fionbio(&raw, true).expect("a socket can");
+    raw
+}
+
+/// An IPv4 packet with a UDP datagram; the kernel fills in the header's checksum, and a UDP
+/// checksum of zero is none.
+fn packet(from: SocketAddrV4, to: SocketAddrV4, payload: &[u8]) -> Vec<u8> {
+    let (udp_bytes, ip_bytes) = (8 + payload.len() as u16, 28 + payload.len() as u16);
+    let mut packet = vec![0x45, 0];
+    packet.extend(ip_bytes.to_be_bytes());
+    // No identification, no fragments, one hop, UDP.
+    packet.extend([0, 0, 0x40, 0, 1, 17, 0, 0]);
+    packet.extend(from.ip().octets());
+    packet.extend(to.ip().octets());
+    for number in [from.port(), to.port(), udp_bytes, 0] {
+        packet.extend(number.to_be_bytes());
+    }
+    packet.extend_from_slice(payload);
+    packet
+}
+
 /// A socket of its own, for groups too.
 fn speak(address: Ipv4Addr) -> UdpSocket {
     let socket = UdpSocket::bind((address, 0)).expect("a socket of its own");
@@ -153,6 +183,8 @@ struct Attacker<'a> {
     control: UdpSocket,
     data: Option<UdpSocket>,
     own: UdpSocket,
+    /// For packets with another's address.
+    raw: Option<OwnedFd>,
     rng: StdRng,
     victim: Option<Victim>,
     recorded: Vec<Vec<u8>>,
@@ -168,6 +200,7 @@ impl<'a> Attacker<'a> {
             control: listen(Family::V4.group(), address),
             data: None,
             own: speak(address),
+            raw: matches!(attack, Attack::FalseSender(_)).then(speak_as_another),
             rng: StdRng::seed_from_u64(7),
             victim: None,
             recorded: Vec::new(),
@@ -184,13 +217,24 @@ impl<'a> Attacker<'a> {
                 let Some((to, datagram)) = self.next() else { break };
                 bytes += datagram.len().max(64);
                 // A full queue is what a flood is about: such a send is not counted.
-                sent += u64::from(self.own.send_to(&datagram, to).is_ok());
+                sent += u64::from(self.send(&datagram, to).is_ok());
             }
             if is_limited || bytes == 0 {
                 thread::sleep(BURST_TIME.saturating_sub(began.elapsed()));
             }
         }
         sent
+    }
+
+    fn send(&self, datagram: &[u8], to: SocketAddr) -> io::Result<usize> {
+        let sender = self.victim.as_ref().map(|victim| victim.announce.feedback);
+        match (&self.raw, sender, to) {
+            (Some(raw), Some(SocketAddr::V4(from)), SocketAddr::V4(to)) => {
+                let packet = packet(from, to, datagram);
+                Ok(sendto(raw, &packet, SendFlags::empty(), &SocketAddrV4::new(*to.ip(), 0))?)
+            }
+            _ => self.own.send_to(datagram, to),
+        }
     }
 
     fn listen(&mut self) {
@@ -231,7 +275,7 @@ impl<'a> Attacker<'a> {
         }
         self.data = Some(listen(announce.data_group, self.address));
         let seal = match self.attack {
-            Attack::ForgedOrders(keys) | Attack::FalseSymbols(keys) => {
+            Attack::ForgedOrders(keys) | Attack::FalseSymbols(keys) | Attack::FalseSender(keys) => {
                 Some(SenderSeal::new(Arc::clone(keys), header.session, &announce))
             }
             _ => None,
@@ -265,7 +309,7 @@ impl<'a> Attacker<'a> {
             Attack::ForgedNeeds => self.forged_need(),
             Attack::ForgedOrders(_) => self.forged_order(),
             Attack::Liar(name, _) => self.lie(name),
-            Attack::FalseSymbols(_) => self.false_symbol(),
+            Attack::FalseSymbols(_) | Attack::FalseSender(_) => self.false_symbol(),
         }
     }
 

@@ -300,6 +300,7 @@ fn never_seen(name: &str) -> HostReport {
         dropped_blocks: 0,
         straggler: String::new(),
         trial: None,
+        alarm: None,
     }
 }
 

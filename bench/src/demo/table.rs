@@ -106,6 +106,7 @@ mod tests {
                 dropped_blocks: 0,
                 straggler: String::new(),
                 trial: None,
+                alarm: None,
             },
             counts: LossCounts { arrived: 9280, lost: 280, lost_sources: 262 },
             findings: Findings {

@@ -284,6 +284,7 @@ fn speaker(message: &Message) -> Result<Speaker<'_>, WireError> {
         Message::Status(status) => Speaker::In(status.slot, status.nonce),
         Message::Rate(rate) => Speaker::In(rate.slot, rate.nonce),
         Message::Activated(activated) => Speaker::In(activated.slot, activated.nonce),
+        Message::Doubt(doubt) => Speaker::In(doubt.slot, doubt.nonce),
         _ => return Err(WireError::Unexpected),
     })
 }

@@ -294,6 +294,7 @@ fn reports() -> Vec<Message> {
             Message::Status(it) => (it.slot, it.nonce) = (Slot(3), NONCE),
             Message::Rate(it) => (it.slot, it.nonce) = (Slot(3), NONCE),
             Message::Activated(it) => (it.slot, it.nonce) = (Slot(3), NONCE),
+            Message::Doubt(it) => (it.slot, it.nonce) = (Slot(3), NONCE),
             _ => unreachable!("only hosts' messages were kept"),
         }
     }

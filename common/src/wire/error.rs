@@ -25,8 +25,6 @@ wire_errors! {
     Version => "protocol version not spoken here",
     /// No message has this number.
     Kind => "unknown kind of message",
-    /// The number is kept for a message that this version does not know.
-    Reserved => "reserved kind of message",
     /// A message where a symbol was expected, or the reverse.
     Unexpected => "kind of message is not expected here",
     /// The bytes were changed on the way.

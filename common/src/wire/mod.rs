@@ -16,14 +16,17 @@
 
 mod activated;
 mod advertise;
+mod alarm;
 mod announce;
 mod catch_up;
 mod checksum;
 mod cursor;
 #[cfg(test)]
 mod document;
+mod doubt;
 mod error;
 mod fault;
+mod hashes;
 mod have;
 mod join;
 mod need;
@@ -43,14 +46,17 @@ mod trial;
 
 pub use activated::{Activated, Outcome};
 pub use advertise::{ADVERTISE_BLOCKS_MAX, Advertise};
+pub use alarm::Alarm;
 pub use announce::{
     Activation, Announce, AnnounceVersions, SENDER_HOST_BYTES_MAX, SENDER_USER_BYTES_MAX,
     SenderFacts, SenderStage, SessionTimers,
 };
 pub use catch_up::CatchUp;
 pub use checksum::{CHECKSUM_BYTES, close_plain, open_plain};
+pub use doubt::{DOUBT_BLOCKS_MAX, Doubt};
 pub use error::WireError;
 pub use fault::Fault;
+pub use hashes::Hashes;
 pub use have::{HAVE_PARTS_MAX, HAVE_RANGES_MAX, Have};
 pub use join::{Join, JoinAck, JoinVerdict, KindSet};
 pub use need::{NEED_BLOCKS_MAX, Need};
@@ -104,7 +110,7 @@ wire_numbers! {
         Advertise = 4 "ADVERTISE",
         /// The session.
         Announce = 5 "ANNOUNCE",
-        /// Digests of a block's symbols; reserved.
+        /// Digests of a block's symbols.
         Hashes = 6 "HASHES",
         /// Switch to the release.
         Activate = 7 "ACTIVATE",
@@ -130,6 +136,8 @@ wire_numbers! {
         Solicit = 21 "SOLICIT",
         /// A host obeyed an ACTIVATE.
         Activated = 22 "ACTIVATED",
+        /// A host asks for digests.
+        Doubt = 23 "DOUBT",
     }
 }
 
@@ -219,6 +227,8 @@ pub enum Message {
     Poll(Poll),
     /// Raised counts.
     Advertise(Advertise),
+    /// Digests of a block's symbols.
+    Hashes(Hashes),
     /// Switch to the release.
     Activate(Order),
     /// Do not switch after all.
@@ -243,6 +253,8 @@ pub enum Message {
     Solicit(Solicit),
     /// A host obeyed an ACTIVATE.
     Activated(Activated),
+    /// A host asks for digests.
+    Doubt(Doubt),
 }
 
 impl Message {
@@ -252,6 +264,7 @@ impl Message {
             Self::Announce(_) => Kind::Announce,
             Self::Poll(_) => Kind::Poll,
             Self::Advertise(_) => Kind::Advertise,
+            Self::Hashes(_) => Kind::Hashes,
             Self::Activate(_) => Kind::Activate,
             Self::Cancel(_) => Kind::Cancel,
             Self::Stop(_) => Kind::Stop,
@@ -264,6 +277,7 @@ impl Message {
             Self::Rate(_) => Kind::Rate,
             Self::Solicit(_) => Kind::Solicit,
             Self::Activated(_) => Kind::Activated,
+            Self::Doubt(_) => Kind::Doubt,
         }
     }
 
@@ -275,10 +289,10 @@ impl Message {
         let (header, body) = CommonHeader::parse(datagram)?;
         let message = match header.kind {
             Kind::Source | Kind::Repair => return Err(WireError::Unexpected),
-            Kind::Hashes => return Err(WireError::Reserved), // PROTOCOL 4.3
             Kind::Announce => Self::Announce(Box::new(Announce::parse(body)?)),
             Kind::Poll => Self::Poll(Poll::parse(body)?),
             Kind::Advertise => Self::Advertise(Advertise::parse(body)?),
+            Kind::Hashes => Self::Hashes(Hashes::parse(body)?),
             Kind::Activate => Self::Activate(Order::parse(body)?),
             Kind::Cancel => Self::Cancel(Order::parse(body)?),
             Kind::Stop => Self::Stop(Order::parse(body)?),
@@ -291,6 +305,7 @@ impl Message {
             Kind::Rate => Self::Rate(Rate::parse(body)?),
             Kind::Solicit => Self::Solicit(Solicit::parse(body)?),
             Kind::Activated => Self::Activated(Activated::parse(body)?),
+            Kind::Doubt => Self::Doubt(Doubt::parse(body)?),
         };
         Ok((header, message))
     }
@@ -302,6 +317,7 @@ impl Message {
             Self::Announce(message) => message.emit(out),
             Self::Poll(message) => message.emit(out),
             Self::Advertise(message) => message.emit(out),
+            Self::Hashes(message) => message.emit(out),
             Self::Activate(message) | Self::Cancel(message) | Self::Stop(message) => {
                 message.emit(out);
             }
@@ -314,6 +330,7 @@ impl Message {
             Self::Rate(message) => message.emit(out),
             Self::Solicit(message) => message.emit(out),
             Self::Activated(message) => message.emit(out),
+            Self::Doubt(message) => message.emit(out),
         }
     }
 

@@ -17,8 +17,10 @@
 
 use std::time::Duration;
 
+use super::alarm::{ALARM, Alarm};
 use super::cursor::{Reader, Writer, wire_numbers};
-use super::{Fault, Trial, WireError, assert_control_fits};
+use super::trial::TRIAL;
+use super::{Fault, Trial, WireError, assert_control_fits, tlv};
 use crate::id::{BootNonce, Slot};
 
 /// Longest explanation of a fault.
@@ -91,6 +93,8 @@ pub struct Status {
     pub held: Duration,
     /// How the release does there, where somebody asks.
     pub trial: Option<Trial>,
+    /// What somebody else sent it, if anything.
+    pub alarm: Option<Alarm>,
 }
 
 impl Status {
@@ -119,8 +123,17 @@ impl Status {
             is_catching_up: reader.read()?,
             detail: reader.text(DETAIL_BYTES_MAX.into())?,
             trial: None,
+            alarm: None,
         };
-        message.trial = Trial::find(reader)?;
+        tlv::walk(reader, |kind, value| {
+            let value = Reader::new(value);
+            match kind {
+                TRIAL => message.trial = Some(Trial::parse(value)?),
+                ALARM => message.alarm = Some(Alarm::parse(value)?),
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })?;
         Ok(message)
     }
 
@@ -138,6 +151,7 @@ impl Status {
             .put(self.is_catching_up)
             .text(&self.detail, DETAIL_BYTES_MAX);
         self.trial.iter().for_each(|trial| trial.emit(out));
+        self.alarm.iter().for_each(|alarm| alarm.emit(out));
     }
 }
 
@@ -168,6 +182,7 @@ mod tests {
             echo_us: 77,
             held: Duration::from_millis(3),
             trial: None,
+            alarm: None,
         }
     }
 
@@ -217,6 +232,7 @@ mod tests {
             echo_us: u64::MAX,
             held: Duration::from_micros(u32::MAX.into()),
             trial: None,
+            alarm: None,
         };
         assert_round_trip(&most);
         assert_eq!(refusal(&most, 78, &[0]), Some(WireError::Value));
@@ -260,7 +276,7 @@ mod tests {
             assert_round_trip(&Status {
                 slot, nonce, sweep, phase, blocks_done, blocks_total, received, lost, kernel_drops,
                 dropped_blocks, wasted, backlog_kib, is_catching_up, fault,
-                detail, echo_us, held, trial: None,
+                detail, echo_us, held, trial: None, alarm: None,
             });
         }
     }

@@ -28,8 +28,8 @@ macro_rules! body {
 }
 
 body!(
-    Activated, Advertise, Announce, CatchUp, Have, Join, JoinAck, Need, Order, Poll, Rate, Solicit,
-    Status
+    Activated, Advertise, Announce, CatchUp, Doubt, Hashes, Have, Join, JoinAck, Need, Order, Poll,
+    Rate, Solicit, Status
 );
 
 /// The bytes that `text` spells in hexadecimal; blanks, and what follows a `;` in a line, are for

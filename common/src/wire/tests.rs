@@ -5,8 +5,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::digest::Digest;
-use crate::geometry::{Geometry, PreambleLengths};
+use crate::digest::{Digest, SymbolDigest};
+use crate::geometry::{Geometry, PartSet, PreambleLengths};
 use crate::id::{BlockIndex, BootNonce, FrameIndex, ImageKind, ReleaseId, Slot};
 use crate::units::Bitrate;
 
@@ -83,6 +83,11 @@ fn from_sender() -> Vec<Message> {
             }),
         }),
         Message::Advertise(Advertise { blocks: vec![(BlockIndex(1), 1100)] }),
+        Message::Hashes(Hashes {
+            block: BlockIndex(4),
+            part: 2,
+            digests: vec![SymbolDigest::of(b"symbol"); 64],
+        }),
         Message::Activate(order()),
         Message::Cancel(order()),
         Message::Stop(order()),
@@ -111,6 +116,7 @@ fn status() -> Status {
         echo_us: 77,
         held: Duration::from_millis(3),
         trial: None,
+        alarm: None,
     }
 }
 
@@ -168,6 +174,7 @@ fn from_host() -> Vec<Message> {
             detail: String::new(),
             trial: None,
         }),
+        Message::Doubt(Doubt { slot, nonce, blocks: vec![(BlockIndex(4), PartSet(0b101))] }),
     ]
 }
 
@@ -214,7 +221,7 @@ fn a_closed_datagram_opens_and_a_damaged_one_does_not() {
     }
 }
 
-// PROTOCOL 2.6, 2.10 and 4.3
+// PROTOCOL 2.6 and 2.10
 #[test]
 fn what_is_no_control_message_is_refused_for_its_own_reason() {
     for (offset, byte, error) in [
@@ -222,11 +229,10 @@ fn what_is_no_control_message_is_refused_for_its_own_reason() {
         (2, 0, WireError::Kind),
         (2, 12, WireError::Kind),
         (2, 15, WireError::Kind),
-        (2, 23, WireError::Kind),
+        (2, 24, WireError::Kind),
         (2, 255, WireError::Kind),
         (2, Kind::Source as u8, WireError::Unexpected),
         (2, Kind::Repair as u8, WireError::Unexpected),
-        (2, Kind::Hashes as u8, WireError::Reserved),
         (3, 0, WireError::Version),
         (3, 2, WireError::Version),
     ] {
@@ -274,7 +280,7 @@ proptest! {
     ) {
         let mut datagram = bytes;
         if is_ours && datagram.len() > 3 {
-            datagram[..4].copy_from_slice(&[0xfa, 0x4e, kind % 24, VERSION]);
+            datagram[..4].copy_from_slice(&[0xfa, 0x4e, kind % 25, VERSION]);
         }
         enter(&datagram);
     }

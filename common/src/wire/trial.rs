@@ -22,12 +22,14 @@ pub const TRIAL: u8 = 1;
 /// Results that one extension carries, the last ones.
 pub const TRIAL_RESULTS_MAX: usize = 10;
 /// Bytes of a result's last line.
-pub const TRIAL_OUTPUT_BYTES_MAX: u8 = 80;
+pub const TRIAL_OUTPUT_BYTES_MAX: u8 = 78;
 
 const RESULT_BYTES_MAX: usize = 11 + TRIAL_OUTPUT_BYTES_MAX as usize;
 
-const _: () =
-    assert_control_fits(65 + DETAIL_BYTES_MAX as usize + 9 + TRIAL_RESULTS_MAX * RESULT_BYTES_MAX);
+/// Bytes of the longest.
+pub(super) const TRIAL_BYTES_MAX: usize = 9 + TRIAL_RESULTS_MAX * RESULT_BYTES_MAX;
+
+const _: () = assert_control_fits(65 + DETAIL_BYTES_MAX as usize + TRIAL_BYTES_MAX);
 
 wire_numbers! {
     /// What a host knows of a release that it switched to.
@@ -85,7 +87,8 @@ impl Trial {
         Ok(trial)
     }
 
-    fn parse(mut reader: Reader<'_>) -> Result<Self, WireError> {
+    /// Parses the extension's value.
+    pub(super) fn parse(mut reader: Reader<'_>) -> Result<Self, WireError> {
         let (verdict, left) = reader.read()?;
         let count = usize::from(reader.read::<u8>()?);
         if count > TRIAL_RESULTS_MAX {
@@ -149,7 +152,7 @@ const fn ending_of(number: u8, code: u32) -> Option<Ending> {
 mod tests {
     use super::super::testing::bytes_of;
     use super::super::tests::messages;
-    use super::super::{CONTROL_BYTES_MAX, Message, Status};
+    use super::super::{Alarm, CONTROL_BYTES_MAX, Message, Status};
     use super::*;
     use crate::id::SessionId;
     use crate::limits::TAG_BYTES_MAX;
@@ -190,13 +193,15 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_status_with_a_trial_fits_into_a_control_datagram() {
+    fn the_longest_status_with_a_trial_and_an_alarm_fits_into_a_control_datagram() {
         let Some(Message::Status(status)) = messages().into_iter().find(is_status) else {
             panic!("there is one")
         };
-        let ran = ran(Point::PreActivate, Ending::Exited(i32::MIN), &"y".repeat(80));
+        let ran = ran(Point::PreActivate, Ending::Exited(i32::MIN), &"y".repeat(78));
         let trial = trial(vec![ran; TRIAL_RESULTS_MAX]);
-        let longest = Status { detail: "x".repeat(200), trial: Some(trial), ..status };
+        let source = "[fd00::9]:7071".parse().unwrap();
+        let alarm = Some(Alarm { false_symbols: 1, foreign: u32::MAX, source });
+        let longest = Status { detail: "x".repeat(200), trial: Some(trial), alarm, ..status };
         let message = Message::Status(longest);
         let mut datagram = Vec::new();
         message.emit(SessionId(1), 2, 0, &mut datagram);
@@ -236,7 +241,7 @@ mod tests {
         let many = (0..20).map(|nth| ran(Point::Health, Ending::Exited(nth), &long)).collect();
         let back = found(&emitted(&trial(many))).unwrap().unwrap();
         assert_eq!(back.results.len(), TRIAL_RESULTS_MAX);
-        assert_eq!(back.results[9], ran(Point::Health, Ending::Exited(19), &long[..80]));
+        assert_eq!(back.results[9], ran(Point::Health, Ending::Exited(19), &long[..78]));
     }
 
     #[test]

@@ -12,6 +12,8 @@ use common::time::Timestamp;
 use common::wire::{Announce, CommonHeader, HostPhase, Message, escaped};
 use tracing::{debug, info, warn};
 
+use super::digests::Digests;
+use super::forgers::Forgers;
 use super::meeting::Current;
 use crate::pipeline::{Assembly, Work};
 use crate::session::{Ending, Meters, Output, Session, StoreEvent};
@@ -53,6 +55,10 @@ pub struct Member {
     pub work: Arc<Work>,
     /// Blocks under assembly.
     pub assemblies: BTreeMap<BlockIndex, Assembly>,
+    /// Digests that symbols are held against, once somebody forged some.
+    pub digests: Digests,
+    /// Who forges.
+    pub forgers: Forgers,
     /// How the session is cut.
     pub geometry: Geometry,
     /// Where feedback goes.
@@ -98,6 +104,15 @@ impl Member {
         })
     }
 
+    /// Hands a block with enough symbols on.
+    pub fn hand_on(&mut self, block: BlockIndex) {
+        let mut assembly = self.assemblies.remove(&block).expect("the session counts its symbols");
+        if self.session.needs_proof() {
+            assembly.set_proven();
+        }
+        self.work.submit(block, assembly);
+    }
+
     /// Does what the session wants; `None` when it is over, else its deadline.
     pub fn drain(
         &mut self,
@@ -110,6 +125,8 @@ impl Member {
                 Output::Send(message) => self.send(own, outbound, &message),
                 Output::Listen(group) => self.listen_to = Some(group),
                 Output::Discard(block) => spare.extend(self.assemblies.remove(&block)),
+                Output::HandOn(block) => self.hand_on(block),
+                Output::ForgetDigests(block) => self.digests.forget(block),
                 Output::Switch => self.work.activate(),
                 Output::Rejoin => self.rejoin(),
                 Output::Ended(ending) => {
@@ -173,7 +190,8 @@ impl Member {
         let kernel_drops = u32::try_from(kernel_drops).unwrap_or(u32::MAX);
         let backlog_kib = u32::try_from(self.work.backlog_bytes() / 1024).unwrap_or(u32::MAX);
         self.kernel_drops = kernel_drops;
-        self.session.set_meters(Meters { kernel_drops, backlog_kib });
+        let alarm = self.forgers.alarm();
+        self.session.set_meters(Meters { kernel_drops, backlog_kib, alarm });
     }
 
     /// What `fanhost status` shows.
@@ -193,6 +211,7 @@ impl Member {
             kernel_drops: self.kernel_drops,
             fault: fault.as_str().to_owned(),
             detail: escaped(detail).to_string(),
+            forged: self.forgers.alarm().as_ref().map_or_else(String::new, ToString::to_string),
         }
     }
 
@@ -201,6 +220,9 @@ impl Member {
         self.work.cancel();
         let (app, label) = (&self.app, &self.label);
         let phase = self.session.phase();
+        if let Some(alarm) = self.forgers.alarm() {
+            warn!("{app} {label}: {alarm}; none of it was used");
+        }
         match self.ending {
             Some(Ending::Stopped) if phase == HostPhase::Active => {
                 debug!("{app} {label}: session over");

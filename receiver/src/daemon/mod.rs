@@ -4,6 +4,9 @@
 //! a datagram. Decides nothing about the protocol; that is [`crate::session`].
 #![expect(clippy::disallowed_methods, reason = "the host's identity comes from its machine")]
 
+mod digests;
+mod forgers;
+mod forgery;
 mod meeting;
 mod member;
 mod receive;
@@ -375,6 +378,13 @@ impl Daemon<'_> {
             match report {
                 Report::Recycled(assembly) => self.spare.push(assembly),
                 Report::Held(session, holdings) => self.joined(session, &holdings),
+                Report::Suspect(session, block, assembly) => {
+                    let now = self.clock.now();
+                    match self.members.get_mut(&session) {
+                        Some(member) => member.take_back(now, block, assembly),
+                        None => self.spare.push(assembly),
+                    }
+                }
                 Report::Event(session, event) => {
                     let now = self.clock.now();
                     if let Some(member) = self.members.get_mut(&session) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use common::clock::unix_seconds;
 use common::drops::{DropCounters, DropReason};
-use common::id::{AppName, BlockIndex, SessionId};
+use common::id::{AppName, SessionId};
 use common::net::{Family, Interface, find_interface};
 use common::seal::Stream;
 use common::time::Timestamp;
@@ -17,11 +17,13 @@ use common::wire::{
 };
 use tracing::{info, warn};
 
+use super::digests::Digests;
+use super::forgers::Forgers;
 use super::meeting::{self, Meeting, Reason};
 use super::member::{Joining, Member};
 use super::suspects::Suspects;
 use super::{Daemon, DaemonError, data_link};
-use crate::pipeline::{Assembly, Pipeline, Task, Work};
+use crate::pipeline::{Assembly, Task, Work};
 use crate::session::{Facts, OrderKind, Session, StoreEvent, Verdict, Via};
 use crate::store::Holdings;
 
@@ -35,7 +37,6 @@ impl Daemon<'_> {
         let wall = unix_seconds();
         let mut intake = Intake {
             wall,
-            pipeline: &self.pipeline,
             spare: &mut self.spare,
             verdicts: &mut self.verdicts,
             drops: &mut self.drops,
@@ -99,7 +100,6 @@ impl Daemon<'_> {
         }
         let mut intake = Intake {
             wall: unix_seconds(),
-            pipeline: &self.pipeline,
             spare: &mut self.spare,
             verdicts: &mut self.verdicts,
             drops: &mut self.drops,
@@ -273,6 +273,8 @@ impl Daemon<'_> {
             listen_to: None,
             work,
             assemblies: std::collections::BTreeMap::new(),
+            digests: Digests::new(geometry),
+            forgers: Forgers::new(announce.feedback),
             geometry,
             feedback: announce.feedback,
             app: announce.app.clone(),
@@ -311,7 +313,6 @@ impl Daemon<'_> {
 struct Intake<'a> {
     /// Unix seconds, for orders that expire.
     wall: u64,
-    pipeline: &'a Pipeline,
     spare: &'a mut Vec<Assembly>,
     verdicts: &'a mut Vec<Verdict>,
     drops: &'a mut DropCounters,
@@ -338,7 +339,7 @@ impl Intake<'_> {
         let (headers, symbols) = (Vec::with_capacity(TRAIN_MAX), Vec::with_capacity(TRAIN_MAX));
         let mut train = Train { now, via, headers, symbols };
         for (from, datagram) in datagrams {
-            if let Err(reason) = self.take_one(member, &mut train, datagram) {
+            if let Err(reason) = self.take_one(member, &mut train, from, datagram) {
                 self.drops.increment(reason);
                 self.suspects.note(now, from.ip(), reason);
             }
@@ -350,8 +351,14 @@ impl Intake<'_> {
         &mut self,
         member: &mut Member,
         train: &mut Train<'b>,
+        from: SocketAddr,
         datagram: &'b mut [u8],
     ) -> Result<(), DropReason> {
+        // PROTOCOL 2.11. The first one of an address is opened: noise is no forgery.
+        let is_foreign = member.forgers.is_foreign(from);
+        if is_foreign && member.forgers.note_known(from) {
+            return Err(DropReason::ForeignSource);
+        }
         let kind = peek_kind(datagram);
         let is_symbol = kind.is_some_and(Kind::is_symbol);
         // PROTOCOL 10.6.
@@ -362,11 +369,12 @@ impl Intake<'_> {
         let inner = member.seal.open(stream(train.via), self.wall, datagram)?;
         if is_symbol {
             let (header, symbol) = SymbolHeader::parse(inner)?;
-            if header.session != member.id() {
-                return Err(DropReason::UnknownSession);
-            }
+            check_origin(member, header.session, is_foreign.then_some(from))?;
             if symbol.len() != usize::from(member.geometry.symbol_bytes()) {
                 return Err(DropReason::OutsideGeometry);
+            }
+            if member.refuses(&header, symbol) {
+                return Err(DropReason::FalseSymbol);
             }
             train.headers.push(header);
             train.symbols.push(symbol);
@@ -376,13 +384,10 @@ impl Intake<'_> {
             return Ok(());
         }
         let (header, message) = Message::parse(inner)?;
-        if header.session != member.id() {
-            return Err(DropReason::UnknownSession);
-        }
+        check_origin(member, header.session, is_foreign.then_some(from))?;
         self.flush(member, train);
         member.heard_at = train.now;
-        handle_message(train.now, train.via, member, header.seq, &message);
-        Ok(())
+        handle_message(train.now, train.via, member, header.seq, &message)
     }
 
     /// Has the train judged and copies what is kept: the only copy of a payload on its way.
@@ -393,9 +398,15 @@ impl Intake<'_> {
         self.verdicts.clear();
         member.heard_at = train.now;
         member.session.handle_symbols(train.now, train.via, &train.headers, self.verdicts);
-        for (verdict, bytes) in self.verdicts.iter().zip(&train.symbols) {
+        let mut has_conflict = false;
+        let symbols = train.headers.iter().zip(&train.symbols);
+        for (verdict, (header, bytes)) in self.verdicts.iter().zip(symbols) {
             match *verdict {
-                Verdict::Drop(reason) => self.drops.increment(reason),
+                Verdict::Drop(reason) => {
+                    self.drops.increment(reason);
+                    let is_there = reason == DropReason::Duplicate;
+                    has_conflict |= is_there && member.has_another(header, bytes);
+                }
                 Verdict::Keep { block, symbol } => {
                     member.assembly(block, self.spare).keep(symbol, bytes);
                 }
@@ -405,17 +416,16 @@ impl Intake<'_> {
                 }
                 Verdict::KeepAndDecode { block, symbol } => {
                     member.assembly(block, self.spare).keep(symbol, bytes);
-                    self.hand_on(member, block);
+                    member.hand_on(block);
                 }
             }
         }
+        // Only now: what was judged until here was believed.
+        if has_conflict {
+            member.on_conflict(train.now);
+        }
         train.headers.clear();
         train.symbols.clear();
-    }
-
-    fn hand_on(&self, member: &mut Member, block: BlockIndex) {
-        let assembly = member.assemblies.remove(&block).expect("a symbol was just kept in it");
-        self.pipeline.submit(&member.work, block, assembly);
     }
 }
 
@@ -428,7 +438,27 @@ fn stream(via: Via) -> Stream {
     }
 }
 
-fn handle_message(now: Timestamp, via: Via, member: &mut Member, seq: u32, message: &Message) {
+/// Whether a datagram that opened is of `member`'s session and does not come from a `foreign` one.
+fn check_origin(
+    member: &mut Member,
+    session: SessionId,
+    foreign: Option<SocketAddr>,
+) -> Result<(), DropReason> {
+    if session != member.id() {
+        return Err(DropReason::UnknownSession);
+    }
+    let Some(from) = foreign else { return Ok(()) };
+    member.forgers.note_foreign(from);
+    Err(DropReason::ForeignSource)
+}
+
+fn handle_message(
+    now: Timestamp,
+    via: Via,
+    member: &mut Member,
+    seq: u32,
+    message: &Message,
+) -> Result<(), DropReason> {
     let session = &mut member.session;
     let mut obey = |kind, order| session.handle_order(now, via, seq, kind, order);
     match message {
@@ -439,7 +469,9 @@ fn handle_message(now: Timestamp, via: Via, member: &mut Member, seq: u32, messa
         Message::CatchUp(catch_up) => session.handle_catch_up(now, catch_up),
         Message::Poll(poll) => session.handle_poll(now, via, seq, poll),
         Message::Advertise(advertise) => session.handle_advertise(now, via, seq, advertise),
+        Message::Hashes(hashes) => return member.take_hashes(now, via, seq, hashes),
         // Announces come by the control group, and feedback is not for hosts.
         _ => {}
     }
+    Ok(())
 }

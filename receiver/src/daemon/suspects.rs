@@ -78,6 +78,12 @@ fn line(reason: DropReason) -> Option<&'static str> {
         DropReason::UnknownKey => "it is closed or signed with a key that is not known here",
         DropReason::BadSignature => "its signature is missing, wrong or of a time that is over",
         DropReason::Replayed => "it was received before",
+        DropReason::ForeignSource => {
+            "it is made like a sender's, and the sender has another address"
+        }
+        DropReason::FalseSymbol => {
+            "somebody forges symbols with that address; true ones are told by digests"
+        }
         DropReason::Insecure => "one of us has keys and the other has none",
         _ => return None,
     })

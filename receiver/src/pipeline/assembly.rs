@@ -15,6 +15,7 @@ pub struct Assembly {
     is_present: Vec<bool>,
     repair: Vec<u8>,
     repair_ids: Vec<u16>,
+    is_proven: bool,
 }
 
 impl Assembly {
@@ -33,6 +34,17 @@ impl Assembly {
         self.is_present.resize(source_symbols.into(), false);
         self.repair.clear();
         self.repair_ids.clear();
+        self.is_proven = false;
+    }
+
+    /// Digests have shown that all of its symbols are true.
+    pub fn set_proven(&mut self) {
+        self.is_proven = true;
+    }
+
+    /// Whether they have.
+    pub fn is_proven(&self) -> bool {
+        self.is_proven
     }
 
     /// Copies one symbol to its place.
@@ -53,6 +65,42 @@ impl Assembly {
                 self.repair_ids.push((index - self.is_present.len()) as u16);
             }
         }
+    }
+
+    /// The symbols that are here: those that came, not those that decoding has filled in.
+    pub fn symbols(&self) -> Vec<SymbolId> {
+        let source = self.is_present.iter().zip(0..).filter(|(is_present, _)| **is_present);
+        let k = self.is_present.len() as u16;
+        let repair = self.repair_ids.iter().map(|id| k + id);
+        source.map(|(_, index)| index).chain(repair).map(SymbolId).collect()
+    }
+
+    /// The bytes of one symbol, where it is here.
+    pub fn symbol(&self, symbol: SymbolId) -> Option<&[u8]> {
+        let index = usize::from(symbol.0);
+        let (bytes, at) = match self.is_present.get(index) {
+            Some(is_present) => (&self.source, is_present.then_some(index)?),
+            None => (&self.repair, self.repair_place(index)?),
+        };
+        Some(&bytes[at * self.symbol_bytes..][..self.symbol_bytes])
+    }
+
+    /// Takes a symbol out again.
+    pub fn remove(&mut self, symbol: SymbolId) {
+        let index = usize::from(symbol.0);
+        if let Some(is_present) = self.is_present.get_mut(index) {
+            *is_present = false;
+        } else if let Some(at) = self.repair_place(index) {
+            self.repair_ids.swap_remove(at);
+            let last = self.repair_ids.len() * self.symbol_bytes;
+            self.repair.copy_within(last.., at * self.symbol_bytes);
+            self.repair.truncate(last);
+        }
+    }
+
+    fn repair_place(&self, index: usize) -> Option<usize> {
+        let id = index.checked_sub(self.is_present.len())?;
+        self.repair_ids.iter().position(|it| usize::from(*it) == id)
     }
 
     /// Fills the gaps from repair symbols.
@@ -87,6 +135,30 @@ impl Assembly {
 mod tests {
     use super::*;
     use common::fec::Encoder;
+
+    #[test]
+    fn what_is_taken_out_is_gone_and_the_rest_decodes() {
+        let source: Vec<u8> = (0..5 * 64).map(|byte| byte as u8).collect();
+        let mut repair = vec![0; 4 * 64];
+        Encoder::default().encode(&source, 64, &mut repair).unwrap();
+        let mut assembly = Assembly::default();
+        assembly.reset(5, 64, 4);
+        for index in [4, 1, 0] {
+            assembly.keep(SymbolId(index), &source[usize::from(index) * 64..][..64]);
+        }
+        // Of these, 2 and 6 are false.
+        assembly.keep(SymbolId(2), &[7; 64]);
+        assembly.keep(SymbolId(6), &[8; 64]);
+        assembly.keep(SymbolId(8), &repair[3 * 64..]);
+        assert_eq!(assembly.symbol(SymbolId(6)), Some(&[8; 64][..]));
+        assert!(assembly.decode(&mut Decoder::default()).unwrap() != source);
+        [2, 6, 3, 7].into_iter().for_each(|index| assembly.remove(SymbolId(index)));
+        assert_eq!(assembly.symbols(), [0, 1, 4, 8].map(SymbolId));
+        assert_eq!(assembly.symbol(SymbolId(8)), Some(&repair[3 * 64..]));
+        assert_eq!(assembly.symbol(SymbolId(2)), None);
+        assembly.keep(SymbolId(5), &repair[..64]);
+        assert_eq!(assembly.decode(&mut Decoder::default()).unwrap(), source);
+    }
 
     #[test]
     fn a_block_is_restored_from_any_symbols_also_in_used_memory() {

@@ -15,7 +15,17 @@ pub const FRAGMENT_BYTES_MAX: usize = 24 << 20;
 struct Fragment {
     bytes: Vec<u8>,
     missing: usize,
-    pieces: Vec<(BlockIndex, usize)>,
+    pieces: Vec<Piece>,
+}
+
+/// What one block gave to a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    /// The block.
+    pub block: BlockIndex,
+    /// Where in the unit.
+    offset: usize,
+    bytes: usize,
 }
 
 /// The incomplete units of a session, by their first chunk.
@@ -33,8 +43,8 @@ const SPARE_MAX: usize = 2;
 /// What adding a piece led to.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Joined {
-    /// The unit is complete; these blocks gave it.
-    Complete(Vec<u8>, Vec<BlockIndex>),
+    /// The unit is complete; these pieces made it.
+    Complete(Vec<u8>, Vec<Piece>),
     /// More is missing. These blocks lost what they had given, because memory ran out.
     Waiting(Vec<BlockIndex>),
 }
@@ -57,17 +67,43 @@ impl Fragments {
             Fragment { bytes, missing: unit_bytes, pieces: Vec::new() }
         });
         // A block that was thrown away as a whole brings the same piece again.
-        if !fragment.pieces.contains(&(block, offset)) {
-            fragment.pieces.push((block, offset));
+        let piece = Piece { block, offset, bytes: bytes.len() };
+        if !fragment.pieces.contains(&piece) {
+            fragment.pieces.push(piece);
             fragment.missing -= bytes.len();
         }
         fragment.bytes[offset..][..bytes.len()].copy_from_slice(bytes);
         if fragment.missing == 0 {
             let whole = self.remove(first.0).expect("it was just added to");
-            let blocks = whole.pieces.into_iter().map(|(block, _)| block).collect();
-            return Joined::Complete(whole.bytes, blocks);
+            return Joined::Complete(whole.bytes, whole.pieces);
         }
         Joined::Waiting(self.shrink(first.0))
+    }
+
+    /// A joined unit was wrong: all but the pieces of `blamed` waits for those to come again.
+    pub fn put_back(
+        &mut self,
+        first: ChunkIndex,
+        bytes: Vec<u8>,
+        mut pieces: Vec<Piece>,
+        blamed: &[BlockIndex],
+    ) {
+        pieces.retain(|piece| !blamed.contains(&piece.block));
+        if pieces.is_empty() {
+            return self.recycle(bytes);
+        }
+        self.held_bytes += bytes.len();
+        let missing = bytes.len() - pieces.iter().map(|piece| piece.bytes).sum::<usize>();
+        self.units.insert(first.0, Fragment { bytes, missing, pieces });
+    }
+
+    /// Forgets what `block` gave: its bytes were wrong.
+    pub fn withdraw(&mut self, block: BlockIndex) {
+        for fragment in self.units.values_mut() {
+            let of_block = fragment.pieces.iter().filter(|piece| piece.block == block);
+            fragment.missing += of_block.map(|piece| piece.bytes).sum::<usize>();
+            fragment.pieces.retain(|piece| piece.block != block);
+        }
     }
 
     /// Takes a joined unit's memory back.
@@ -90,7 +126,7 @@ impl Fragments {
                 break;
             };
             let fragment = self.remove(oldest).expect("its key was just seen");
-            lost.extend(fragment.pieces.into_iter().map(|(block, _)| block));
+            lost.extend(fragment.pieces.into_iter().map(|piece| piece.block));
         }
         lost
     }
@@ -109,9 +145,32 @@ mod tests {
         assert_eq!(fragments.add(UNIT, 6, BlockIndex(2), 4, b"ef"), waiting);
         assert_eq!(fragments.add(UNIT, 6, BlockIndex(2), 4, b"ef"), waiting);
         assert_eq!(fragments.add(UNIT, 6, BlockIndex(0), 0, b"ab"), waiting);
-        let blocks = vec![BlockIndex(2), BlockIndex(0), BlockIndex(1)];
-        let complete = Joined::Complete(b"abcdef".to_vec(), blocks);
-        assert_eq!(fragments.add(UNIT, 6, BlockIndex(1), 2, b"cd"), complete);
+        let complete = fragments.add(UNIT, 6, BlockIndex(1), 2, b"cd");
+        assert_eq!(said(complete), (b"abcdef".to_vec(), vec![2, 0, 1]));
+        assert_eq!(fragments.held_bytes, 0);
+    }
+
+    fn said(joined: Joined) -> (Vec<u8>, Vec<u32>) {
+        let Joined::Complete(bytes, pieces) = joined else { panic!("more is missing") };
+        (bytes, pieces.into_iter().map(|piece| piece.block.0).collect())
+    }
+
+    #[test]
+    fn a_unit_that_was_wrong_waits_for_the_blamed_pieces_alone() {
+        let mut fragments = Fragments::default();
+        fragments.add(UNIT, 6, BlockIndex(0), 0, b"ab");
+        fragments.add(UNIT, 6, BlockIndex(1), 2, b"xx");
+        let Joined::Complete(bytes, pieces) = fragments.add(UNIT, 6, BlockIndex(2), 4, b"ef")
+        else {
+            panic!("all of it is there")
+        };
+        fragments.put_back(UNIT, bytes, pieces, &[BlockIndex(1)]);
+        assert_eq!(fragments.held_bytes, 6);
+        fragments.withdraw(BlockIndex(2));
+        let waiting = Joined::Waiting(Vec::new());
+        assert_eq!(fragments.add(UNIT, 6, BlockIndex(1), 2, b"cd"), waiting);
+        let complete = fragments.add(UNIT, 6, BlockIndex(2), 4, b"EF");
+        assert_eq!(said(complete), (b"abcdEF".to_vec(), vec![0, 1, 2]));
         assert_eq!(fragments.held_bytes, 0);
     }
 

@@ -14,6 +14,7 @@ use common::digest::Digest;
 use common::geometry::Space;
 use common::id::{BlockIndex, FrameIndex};
 use common::wire::Fault;
+use tracing::warn;
 
 use super::work::finish_if_complete;
 use super::{Work, runs, watch};
@@ -32,7 +33,12 @@ const BUSY_RETRY: Duration = Duration::from_millis(20);
 /// What the installer is to do.
 pub enum Order {
     /// The preamble is complete.
-    Prepare(Vec<u8>),
+    Prepare {
+        /// Its bytes.
+        bytes: Vec<u8>,
+        /// Whether the symbols that gave them were proven.
+        is_proven: bool,
+    },
     /// Every frame is in its place.
     Finish,
     /// Switch `current`.
@@ -49,7 +55,8 @@ pub fn run(keeper: &Arc<dyn Keeper>, work: &Weak<Work>, orders: &Receiver<Order>
     while let Ok(order) = orders.recv() {
         let Some(work) = work.upgrade() else { return };
         let result = match order {
-            Order::Prepare(bytes) => prepare(keeper, &work, &bytes, holds_image),
+            Order::Prepare { bytes, is_proven } => prepare(keeper, &work, &bytes, holds_image)
+                .or_else(|failure| doubt(&work, is_proven, failure)),
             Order::Finish => finish(keeper, &work),
             Order::Activate => activate(keeper, &work),
             Order::Cancel => {
@@ -104,6 +111,19 @@ type Failure = (Fault, String);
 
 fn failure(error: &StoreError) -> Failure {
     (error.fault(), error.to_string())
+}
+
+/// A preamble that was forged looks like a wrong one. Unless its symbols were proven it is asked
+/// for again (PROTOCOL 6.10).
+fn doubt(work: &Work, is_proven: bool, failure: Failure) -> Result<(), Failure> {
+    if is_proven || failure.0 != Fault::VerifyFailed {
+        return Err(failure);
+    }
+    warn!("{}: {}; it may be forged, and is asked for again", work.app, failure.1);
+    for block in work.geometry.space_blocks(Space::Preamble).map(BlockIndex) {
+        work.tell(StoreEvent::Suspect { block, symbols: Vec::new() });
+    }
+    Ok(())
 }
 
 fn prepare(

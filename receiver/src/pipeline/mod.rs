@@ -45,6 +45,8 @@ pub enum Report {
     Event(SessionId, StoreEvent),
     /// An assembly's memory, for the next block.
     Recycled(Assembly),
+    /// A block whose bytes were wrong, with the symbols that it was put together from.
+    Suspect(SessionId, BlockIndex, Assembly),
 }
 
 /// The worker pool of a process.
@@ -108,6 +110,17 @@ pub struct Work {
 struct PreambleBytes {
     bytes: Vec<u8>,
     missing_blocks: u32,
+    /// Whether the symbols of all blocks so far were proven.
+    is_proven: bool,
+}
+
+impl PreambleBytes {
+    /// Nothing yet.
+    fn new(geometry: &Geometry) -> Self {
+        let missing_blocks = geometry.space_blocks(Space::Preamble).len() as u32;
+        let bytes = vec![0; geometry.preamble_bytes() as usize];
+        Self { bytes, missing_blocks, is_proven: true }
+    }
 }
 
 /// What a session brings to the pipeline.
@@ -164,11 +177,6 @@ impl Pipeline {
     /// When the system gives no thread.
     pub fn begin(&self, task: Task) -> io::Result<Arc<Work>> {
         let (orders, queue) = channel();
-        let preamble_blocks = task.geometry.space_blocks(Space::Preamble).len() as u32;
-        let preamble = PreambleBytes {
-            bytes: vec![0; task.geometry.preamble_bytes() as usize],
-            missing_blocks: preamble_blocks,
-        };
         let work = Arc::new(Work {
             session: task.session,
             app: task.app,
@@ -180,7 +188,7 @@ impl Pipeline {
             is_cancelled: AtomicBool::new(false),
             is_finishing: AtomicBool::new(false),
             backlog_bytes: AtomicU64::new(0),
-            preamble: Mutex::new(preamble),
+            preamble: Mutex::new(PreambleBytes::new(&task.geometry)),
             prepared: OnceLock::new(),
             partial: RwLock::new(None),
             parked: Mutex::new(Vec::new()),
@@ -204,15 +212,11 @@ impl Pipeline {
     pub fn take(&self) -> Option<Report> {
         self.reports.try_recv().ok()
     }
-
-    /// Hands a block with enough symbols on.
-    pub fn submit(&self, work: &Arc<Work>, block: BlockIndex, assembly: Assembly) {
-        work.submit(block, assembly);
-    }
 }
 
 impl Work {
-    fn submit(self: &Arc<Self>, block: BlockIndex, assembly: Assembly) {
+    /// Hands a block with enough symbols on.
+    pub fn submit(self: &Arc<Self>, block: BlockIndex, assembly: Assembly) {
         self.backlog_bytes.fetch_add(assembly.bytes() as u64, Ordering::Relaxed);
         let _ = self.jobs.send(Job { work: Arc::clone(self), block, assembly });
     }
@@ -248,6 +252,12 @@ impl Work {
 
     fn tell(&self, event: StoreEvent) {
         self.outbox.send(Report::Event(self.session, event));
+    }
+
+    /// A block whose bytes were wrong goes back to the socket thread with its symbols.
+    fn give_back(&self, block: BlockIndex, assembly: Assembly) {
+        self.backlog_bytes.fetch_sub(assembly.bytes() as u64, Ordering::Relaxed);
+        self.outbox.send(Report::Suspect(self.session, block, assembly));
     }
 
     /// A block's memory goes back to the socket thread, and what became of it to the session.

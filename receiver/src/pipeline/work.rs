@@ -9,10 +9,10 @@ use common::fec::Decoder;
 use common::geometry::Space;
 use common::id::{BlockIndex, ChunkIndex};
 
-use super::fragments::Joined;
+use super::fragments::{Joined, Piece};
 use super::install::Order;
 use super::units::{Unit, units};
-use super::{Assembly, Job, Work};
+use super::{Assembly, Job, PreambleBytes, Work};
 use crate::session::StoreEvent;
 use crate::store::Partial;
 
@@ -29,7 +29,7 @@ pub struct Worker {
 
 /// Why a block's bytes came to nothing.
 enum Trouble {
-    /// A digest was wrong: these blocks are needed again.
+    /// A digest was wrong, and these blocks are to blame.
     Spoiled(Vec<BlockIndex>),
     /// The store refused; the session has been told.
     Store,
@@ -60,19 +60,34 @@ impl Worker {
             block,
             range: span.offset..span.offset + u64::from(span.bytes),
             bytes: assembly.source(span.bytes as usize),
+            is_proven: assembly.is_proven(),
             run: None,
             trouble: None,
         };
         match intake.run(&mut self.raw) {
             Ok(()) => work.release(assembly, StoreEvent::Consumed(block)),
             Err(Trouble::Store) => work.release(assembly, StoreEvent::Spoiled(block)),
-            Err(Trouble::Spoiled(blocks)) => {
-                work.release(assembly, StoreEvent::Spoiled(block));
-                let others = blocks.into_iter().filter(|other| *other != block);
-                others.for_each(|other| work.tell(StoreEvent::Spoiled(other)));
-            }
+            Err(Trouble::Spoiled(blamed)) => blame(work, block, assembly, &blamed),
         }
         finish_if_complete(work);
+    }
+}
+
+/// Blocks were wrong, of which `block` has just been decoded. Where its symbols were not proven
+/// they go back: most of them are true, and digests will tell which (PROTOCOL 6.10).
+fn blame(work: &Work, block: BlockIndex, assembly: Assembly, blamed: &[BlockIndex]) {
+    match (blamed.contains(&block), assembly.is_proven()) {
+        (false, _) => work.release(assembly, StoreEvent::Consumed(block)),
+        (true, is_proven) => {
+            work.fragments.lock().unwrap_or_else(PoisonError::into_inner).withdraw(block);
+            match is_proven {
+                true => work.release(assembly, StoreEvent::Spoiled(block)),
+                false => work.give_back(block, assembly),
+            }
+        }
+    }
+    for other in blamed.iter().filter(|other| **other != block) {
+        work.tell(StoreEvent::Suspect { block: *other, symbols: Vec::new() });
     }
 }
 
@@ -84,9 +99,11 @@ struct Intake<'a> {
     /// Where the block lies in the payload.
     range: Range<u64>,
     bytes: &'a [u8],
+    /// Whether all symbols that gave it were proven.
+    is_proven: bool,
     /// Verified chunks that are not yet written.
     run: Option<Run>,
-    /// The first trouble: one bad unit does not keep the block's others from being written.
+    /// One bad unit does not keep the block's others from being written.
     trouble: Option<Trouble>,
 }
 
@@ -109,7 +126,7 @@ impl Intake<'_> {
                 continue;
             }
             let outcome = match here == unit.payload {
-                true => self.take_unit(&unit, &self.bytes[place], &[self.block], raw),
+                true => self.take_unit(&unit, &self.bytes[place], raw),
                 false => self.take_piece(&unit, here.start, &self.bytes[place], raw),
             };
             self.note(outcome);
@@ -125,8 +142,10 @@ impl Intake<'_> {
     }
 
     fn note(&mut self, outcome: Result<(), Trouble>) {
-        if let Err(trouble) = outcome {
-            self.trouble.get_or_insert(trouble);
+        match (&mut self.trouble, outcome) {
+            (_, Ok(())) | (Some(Trouble::Store), _) => {}
+            (Some(Trouble::Spoiled(blamed)), Err(Trouble::Spoiled(more))) => blamed.extend(more),
+            (trouble, Err(next)) => *trouble = Some(next),
         }
     }
 
@@ -172,11 +191,17 @@ impl Intake<'_> {
         let fragments = || self.work.fragments.lock().unwrap_or_else(PoisonError::into_inner);
         let joined = fragments().add(unit.first, length, self.block, offset, piece);
         match joined {
-            Joined::Complete(sent, blocks) => {
-                let result = self.take_unit(unit, &sent, &blocks, raw);
-                fragments().recycle(sent);
-                result
-            }
+            Joined::Complete(sent, pieces) => match self.take_unit(unit, &sent, raw) {
+                Err(Trouble::Spoiled(_)) => {
+                    let blamed = self.to_blame(&pieces);
+                    fragments().put_back(unit.first, sent, pieces, &blamed);
+                    Err(Trouble::Spoiled(blamed))
+                }
+                result => {
+                    fragments().recycle(sent);
+                    result
+                }
+            },
             Joined::Waiting(lost) => {
                 lost.into_iter().for_each(|block| self.work.tell(StoreEvent::Spoiled(block)));
                 Ok(())
@@ -184,14 +209,18 @@ impl Intake<'_> {
         }
     }
 
+    /// Who is to blame for a unit that several blocks gave: this one, unless its symbols were
+    /// proven. Its bytes are still here; those of the others would all have to come again.
+    fn to_blame(&self, pieces: &[Piece]) -> Vec<BlockIndex> {
+        let others = pieces.iter().map(|piece| piece.block).filter(|other| *other != self.block);
+        match self.is_proven {
+            true => others.collect(),
+            false => vec![self.block],
+        }
+    }
+
     /// Verifies a unit, decompresses it where it is compressed, and writes it.
-    fn take_unit(
-        &self,
-        unit: &Unit,
-        sent: &[u8],
-        blocks: &[BlockIndex],
-        raw: &mut Vec<u8>,
-    ) -> Result<(), Trouble> {
+    fn take_unit(&self, unit: &Unit, sent: &[u8], raw: &mut Vec<u8>) -> Result<(), Trouble> {
         let chunks = &self.preamble.chunks;
         let verified = if unit.is_stored {
             verify_chunks(chunks, unit.first, unit.count, sent).map(|()| sent)
@@ -201,7 +230,7 @@ impl Intake<'_> {
         };
         match verified {
             Ok(raw) => self.write(unit.first, unit.count, raw),
-            Err(_) => Err(Trouble::Spoiled(blocks.to_vec())),
+            Err(_) => Err(Trouble::Spoiled(vec![self.block])),
         }
     }
 
@@ -237,10 +266,14 @@ fn take_preamble(work: &Work, block: BlockIndex, assembly: Assembly) {
     let mut preamble = work.preamble.lock().unwrap_or_else(PoisonError::into_inner);
     let place = &mut preamble.bytes[span.offset as usize..][..span.bytes as usize];
     place.copy_from_slice(assembly.source(span.bytes as usize));
+    preamble.is_proven &= assembly.is_proven();
     preamble.missing_blocks -= 1;
     if preamble.missing_blocks == 0 {
-        let bytes = std::mem::take(&mut preamble.bytes);
-        let _ = work.orders.send(Order::Prepare(bytes));
+        let is_proven = preamble.is_proven;
+        // Should it turn out to be forged, it is put together once more.
+        let PreambleBytes { bytes, .. } =
+            std::mem::replace(&mut *preamble, PreambleBytes::new(&work.geometry));
+        let _ = work.orders.send(Order::Prepare { bytes, is_proven });
     }
     work.release(assembly, StoreEvent::Consumed(block));
 }

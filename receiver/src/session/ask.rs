@@ -3,18 +3,24 @@
 //! Holds which blocks a poll has covered and since when; the counts are in `blocks`. PROTOCOL
 //! 6.4–6.5.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use common::backoff;
-use common::geometry::Geometry;
+use common::geometry::{Geometry, PartSet};
 use common::id::BlockIndex;
 use common::limits::BACKOFF_MIN;
 use common::time::Timestamp;
-use common::wire::NEED_BLOCKS_MAX;
+use common::wire::{DOUBT_BLOCKS_MAX, NEED_BLOCKS_MAX};
 use rand::rngs::StdRng;
 
 use super::blocks::Blocks;
+
+/// What may have been lost of a block since a poll, beyond what was missing by it.
+const HINTED_SYMBOLS_MAX: u32 = 64;
+/// Where somebody else has asked for as much, the next poll says that it is announced. Hints of
+/// which so many polls know nothing are made up.
+const HUSHED_POLLS_MAX: u32 = 3;
 
 /// The blocks that a host may ask for, and the state of its question.
 #[derive(Debug)]
@@ -27,6 +33,10 @@ pub struct Asking {
     group_size: u32,
     /// The last window whose end a poll or the next window's first header has told of.
     closed_window: Option<u32>,
+    /// What was missing by the last poll.
+    missing: Vec<(BlockIndex, u32)>,
+    /// Polls after which hints kept this host from asking for a block that it misses still.
+    hushed: BTreeMap<u32, u32>,
 }
 
 impl Asking {
@@ -39,6 +49,8 @@ impl Asking {
             interval: interval.max(BACKOFF_MIN),
             group_size,
             closed_window: None,
+            missing: Vec::new(),
+            hushed: BTreeMap::new(),
         }
     }
 
@@ -98,12 +110,73 @@ impl Asking {
         let mut room = blocks.room();
         let want = |block: &u32| {
             let block = BlockIndex(*block);
+            if !blocks.may_begin(block) {
+                return None;
+            }
             if !blocks.has_begun(block) {
                 room = room.checked_sub(1)?;
             }
             blocks.want_beyond_announced(block).map(|want| (block, want))
         };
         self.polled.range(..end).filter_map(want).take(NEED_BLOCKS_MAX).collect()
+    }
+
+    /// By the counts of a poll these are missing.
+    pub fn note_missing(&mut self, wants: &[(BlockIndex, u32)]) {
+        self.missing = wants.to_vec();
+    }
+
+    /// What is to be asked for, where `wants` is what is missing by poll and hints together. Hints
+    /// are anybody's word: they neither make a want much larger than it was by the poll, nor
+    /// silence a host for long (PROTOCOL 6.9).
+    pub fn settle(
+        &mut self,
+        blocks: &Blocks,
+        mut wants: Vec<(BlockIndex, u32)>,
+    ) -> Vec<(BlockIndex, u32)> {
+        let missing = std::mem::take(&mut self.missing);
+        for (block, want) in &mut wants {
+            if let Some((_, polled)) = missing.iter().find(|(it, _)| it == block) {
+                *want = (*want).min(polled.saturating_add(HINTED_SYMBOLS_MAX));
+            }
+        }
+        self.hushed.retain(|block, _| !blocks.has_enough(BlockIndex(*block)));
+        for (block, want) in missing {
+            let is_asked = wants.iter().any(|(it, _)| *it == block);
+            if is_asked || blocks.has_enough(block) || wants.len() == NEED_BLOCKS_MAX {
+                continue;
+            }
+            let polls = self.hushed.entry(block.0).or_default();
+            *polls += 1;
+            if *polls > HUSHED_POLLS_MAX {
+                *polls = 0;
+                wants.push((block, want));
+            }
+        }
+        wants
+    }
+
+    /// Blocks whose digests the host would have to ask for, lowest first, with the missing parts:
+    /// of those that a poll has covered, or of `open` ones, as far as there is room for them.
+    pub fn doubts(&self, blocks: &Blocks, open: &BTreeSet<u32>) -> Vec<(BlockIndex, PartSet)> {
+        let mut room = blocks.room();
+        let missing = |block: &u32| {
+            let block = BlockIndex(*block);
+            let parts = blocks.missing_parts(block);
+            if parts.is_empty() {
+                return None;
+            }
+            if !blocks.has_begun(block) {
+                room = room.checked_sub(1)?;
+            }
+            Some((block, parts))
+        };
+        self.polled.union(open).filter_map(missing).take(DOUBT_BLOCKS_MAX).collect()
+    }
+
+    /// Draws the wait before asking for digests.
+    pub fn draw_doubt(&self, rng: &mut StdRng) -> Duration {
+        backoff::draw(rng, self.interval, self.group_size, 0.0)
     }
 
     /// Draws the wait before asking for `wants`; the needier, the earlier.
@@ -170,6 +243,32 @@ mod tests {
         arrive(3, 5);
         let wants = asking.wants(&blocks, u32::MAX);
         assert_eq!(wants, [(BlockIndex(2), 13), (BlockIndex(3), 15)], "what was begun goes first");
+    }
+
+    // PROTOCOL 6.9.
+    #[test]
+    fn hints_neither_silence_a_host_for_ever_nor_make_it_greedy() {
+        let (geometry, mut blocks, mut asking) = world();
+        asking.cover(&geometry, BlockIndex(0));
+        let mut asked = Vec::new();
+        for _ in 0..8 {
+            blocks.set_counts(BlockIndex(0), 12, 12);
+            let wants = asking.wants(&blocks, u32::MAX);
+            assert_eq!(wants, [(BlockIndex(0), 22)]);
+            asking.note_missing(&wants);
+            blocks.learn(BlockIndex(0), 0, u32::MAX);
+            let wants = asking.wants(&blocks, u32::MAX);
+            asked.push(asking.settle(&blocks, wants));
+        }
+        let expected =
+            |nth: usize| if nth % 4 == 3 { vec![(BlockIndex(0), 22)] } else { Vec::new() };
+        assert_eq!(asked, (0..8).map(expected).collect::<Vec<_>>());
+        assert!(blocks.set_counts(BlockIndex(0), 12, 12), "as much as was hinted at cannot be");
+        let wants = asking.wants(&blocks, u32::MAX);
+        asking.note_missing(&wants);
+        blocks.learn(BlockIndex(0), 1_000_000, 0);
+        let wants = asking.wants(&blocks, u32::MAX);
+        assert_eq!(asking.settle(&blocks, wants), [(BlockIndex(0), 22 + 64)]);
     }
 
     #[test]

@@ -7,10 +7,15 @@
 
 use std::collections::BTreeSet;
 
+use common::geometry::PartSet;
 use common::id::SymbolId;
+use common::limits::HASHES_DIGESTS_MAX;
 
 /// Rows that lie side by side.
 const GROUP_ROWS: usize = 16;
+
+// A word has the symbols of one part.
+const _: () = assert!(u64::BITS == HASHES_DIGESTS_MAX as u32);
 
 /// A row of bits, taken from [`Bitmaps::take`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -67,6 +72,22 @@ impl Bitmaps {
         is_new
     }
 
+    /// Takes the mark of `symbol` away from `row`; false when there was none.
+    pub fn remove(&mut self, row: Row, symbol: SymbolId) -> bool {
+        let was_marked = self.has(row, symbol);
+        let word = self.word(row, symbol);
+        self.words[word] &= !(1 << (symbol.0 % 64));
+        was_marked
+    }
+
+    /// The parts of a block's digests that symbols marked in `row` belong to: a word for each.
+    pub fn parts(&self, row: Row) -> PartSet {
+        let start = self.start(row);
+        let words = self.words[start..].iter().step_by(GROUP_ROWS).take(self.row_words);
+        let parts = words.zip(0..).filter(|(word, _)| **word != 0).map(|(_, part)| part);
+        parts.fold(PartSet::default(), PartSet::with)
+    }
+
     #[inline]
     fn word(&self, row: Row, symbol: SymbolId) -> usize {
         self.start(row) + usize::from(symbol.0) / 64 * GROUP_ROWS
@@ -97,6 +118,9 @@ mod tests {
             let marked = (0..70).map(SymbolId).filter(|symbol| bitmaps.has(*row, *symbol)).count();
             assert_eq!(marked, 2, "row {index}");
         }
+        assert_eq!(bitmaps.parts(rows[0]), PartSet(0b11), "symbols 0 and 69");
+        assert!(bitmaps.remove(rows[0], SymbolId(69)) && !bitmaps.remove(rows[0], SymbolId(69)));
+        assert_eq!(bitmaps.parts(rows[0]), PartSet(0b01));
         bitmaps.give_back(rows[20]);
         bitmaps.give_back(rows[3]);
         for expected in [rows[3], rows[20]] {

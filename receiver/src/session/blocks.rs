@@ -5,14 +5,19 @@
 //! the payload never take the last slot that the preamble needs. Payload is consumed once the
 //! preamble is known, so that a payload that filled the memory would wait for itself for ever.
 
+mod proven;
+
 use std::collections::BTreeSet;
 
 use common::drops::DropReason;
-use common::geometry::{Geometry, Space};
+use common::geometry::{Geometry, PartSet, Space};
 use common::id::{BlockIndex, SymbolId};
 use common::wire::SymbolHeader;
 
 use super::bitmaps::{Bitmaps, Row};
+use super::proofs::{Proofs, Trust};
+
+pub use proven::Proven;
 
 /// Where one block stands on this host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -93,6 +98,7 @@ pub struct Blocks {
     preamble_done: u32,
     evicted: u32,
     wasted: u32,
+    proofs: Proofs,
 }
 
 impl Blocks {
@@ -110,6 +116,7 @@ impl Blocks {
             preamble_done: 0,
             evicted: 0,
             wasted: 0,
+            proofs: Proofs::default(),
         }
     }
 
@@ -202,7 +209,7 @@ impl Blocks {
         }
         let k = self.geometry.source_symbols_of(header.block);
         let symbol = self.geometry.symbol_of(k, header.transmission);
-        if known.held + 1 == k || !self.bitmaps.insert(known.row, symbol) {
+        if known.held + 1 >= k || !self.bitmaps.insert(known.row, symbol) {
             return None;
         }
         known.held += 1;
@@ -224,9 +231,37 @@ impl Blocks {
                 if self.bitmaps.has(known.row, symbol) {
                     return Verdict::Drop(DropReason::Duplicate);
                 }
-                self.close(block, Standing::HandedOn);
-                self.handed_on += 1;
-                Verdict::KeepAndDecode { block, symbol }
+                self.bitmaps.insert(known.row, symbol);
+                known.held += 1;
+                match self.complete(block) {
+                    true => Verdict::KeepAndDecode { block, symbol },
+                    false => Verdict::Keep { block, symbol },
+                }
+            }
+        }
+    }
+
+    /// Hands an open block on if it has enough symbols, and proofs of all where they are asked for.
+    fn complete(&mut self, block: BlockIndex) -> bool {
+        let known = &self.blocks[block.0 as usize];
+        let has_enough = known.standing == Standing::Open
+            && known.held >= self.geometry.source_symbols_of(block);
+        if !has_enough || !self.unproven(block).is_empty() {
+            return false;
+        }
+        self.close(block, Standing::HandedOn);
+        self.handed_on += 1;
+        true
+    }
+
+    /// The parts that symbols held of an open block belong to and whose digests are not here; none
+    /// while symbols are believed.
+    fn unproven(&self, block: BlockIndex) -> PartSet {
+        match self.proofs.trust {
+            Trust::Full => PartSet::default(),
+            Trust::Shaken | Trust::Proven => {
+                let row = self.blocks[block.0 as usize].row;
+                self.bitmaps.parts(row).without(self.proofs.known(block))
             }
         }
     }
@@ -234,6 +269,9 @@ impl Blocks {
     /// Opens a block for its first symbol.
     fn begin(&mut self, header: &SymbolHeader) -> Verdict {
         let block = header.block;
+        if !self.proofs.may_begin(block) {
+            return Verdict::Drop(DropReason::NoDigest);
+        }
         let evicted = match self.make_room(block) {
             Ok(evicted) => evicted,
             Err(reason) => {
@@ -307,6 +345,17 @@ impl Blocks {
         }
     }
 
+    /// What a poll says of `block`, which replaces whatever headers and ADVERTISEs have hinted at.
+    /// True where those hinted at more than can be: a whole round of its schedule beyond.
+    pub fn set_counts(&mut self, block: BlockIndex, sent: u32, announced: u32) -> bool {
+        let Some(known) = self.blocks.get_mut(block.0 as usize) else { return false };
+        let round = u32::from(self.geometry.symbols_of(block));
+        let most = |count: u32| count.saturating_add(round);
+        let is_beyond = known.sent > most(announced) || known.announced > most(most(announced));
+        (known.sent, known.announced) = (sent, announced);
+        is_beyond
+    }
+
     /// Takes it that everything announced of `block` was sent: its window has passed.
     pub fn presume_sent(&mut self, block: BlockIndex) {
         if let Some(known) = self.blocks.get_mut(block.0 as usize) {
@@ -321,6 +370,12 @@ impl Blocks {
         match known.standing {
             Standing::Done | Standing::HandedOn => return None,
             Standing::Missing | Standing::Open => {}
+        }
+        // What is here awaits its digests.
+        let has_enough = known.standing == Standing::Open
+            && known.held >= self.geometry.source_symbols_of(block);
+        if has_enough || !self.may_begin(block) {
+            return None;
         }
         let want = self.want(block, known);
         (want > known.announced).then_some(want)

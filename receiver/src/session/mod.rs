@@ -7,9 +7,11 @@
 mod ask;
 mod bitmaps;
 mod blocks;
+mod doubting;
 mod hearing;
 mod orders;
 pub mod phase;
+mod proofs;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -21,14 +23,16 @@ use std::time::Duration;
 
 use common::drops::{DropCounters, DropReason};
 use common::geometry::{Geometry, Space};
-use common::id::{BlockIndex, BootNonce, FrameIndex, HostName, ReleaseId, SessionId, Slot};
+use common::id::{
+    BlockIndex, BootNonce, FrameIndex, HostName, ReleaseId, SessionId, Slot, SymbolId,
+};
 use common::limits;
 use common::time::Timestamp;
 use common::timer_names;
 use common::timers::{Deadline, Timers};
 use common::units::Bitrate;
 use common::wire::{
-    Activation, Advertise, Announce, CatchUp, Fault, HAVE_RANGES_MAX, Have, HostPhase, Join,
+    Activation, Advertise, Alarm, Announce, CatchUp, Fault, HAVE_RANGES_MAX, Have, HostPhase, Join,
     JoinAck, JoinVerdict, KindSet, Message, Need, Poll, SenderStage, SymbolHeader, Trial,
 };
 use rand::rngs::StdRng;
@@ -38,6 +42,7 @@ use ask::Asking;
 use blocks::Blocks;
 use hearing::Hearing;
 use phase::Step;
+use proofs::Trust;
 use report::Reporting;
 
 pub use blocks::Verdict;
@@ -72,6 +77,8 @@ timer_names! {
         Have,
         /// End of the random wait before a NEED.
         Backoff,
+        /// The same before a DOUBT.
+        Doubt,
         /// This host's slot in the status sweep.
         StatusSlot,
         /// A sampled RATE report is due.
@@ -129,6 +136,13 @@ pub enum StoreEvent {
     Consumed(BlockIndex),
     /// The block's bytes were wrong or thrown away; it is needed again.
     Spoiled(BlockIndex),
+    /// The block's bytes were wrong, and nobody had proven the symbols that gave them.
+    Suspect {
+        /// The block.
+        block: BlockIndex,
+        /// Those of them that are still there.
+        symbols: Vec<SymbolId>,
+    },
     /// The image that JOIN told of turned out wrong; [`StoreEvent::Prepared`] follows.
     ImageSpoiled,
     /// The image is verified as a whole and durable.
@@ -160,6 +174,8 @@ pub struct Meters {
     pub kernel_drops: u32,
     /// KiB received but not yet written.
     pub backlog_kib: u32,
+    /// What somebody forged.
+    pub alarm: Option<Alarm>,
 }
 
 /// Which way a datagram of the session came; each way is a stream of its own (PROTOCOL 2.9).
@@ -208,6 +224,10 @@ pub enum Output {
     Listen(SocketAddr),
     /// Throw away what the assembly of a block holds.
     Discard(BlockIndex),
+    /// Hand the assembly of a block on for decoding: all its symbols are proven.
+    HandOn(BlockIndex),
+    /// Throw away the digests of a block.
+    ForgetDigests(BlockIndex),
     /// Switch `current` to the staged release.
     Switch,
     /// Renew the memberships of the data and the control group.
@@ -367,7 +387,9 @@ impl Session {
         self.on_heard_by(now, via);
         self.consider_role(via);
         let Some(first) = headers.first() else { return };
-        if self.geometry.has_block(first.block)
+        // PROTOCOL 6.9: where headers may be forged, a poll alone tells that a window is over.
+        if !self.needs_proof()
+            && self.geometry.has_block(first.block)
             && self.asking.on_window(&self.geometry, &mut self.blocks, first.block)
         {
             self.consider_asking(now);
@@ -448,14 +470,19 @@ impl Session {
         self.consider_role(via);
         self.group_size = poll.group_size;
         self.asking.on_poll(now, poll.id, poll.sent_at_us, poll.backoff, poll.group_size);
+        let mut is_contradicted = self.reporting.settle(via, seq);
         for count in &poll.blocks {
             if self.geometry.has_block(count.block) {
-                self.blocks.learn(count.block, count.sent, count.announced);
+                is_contradicted |= self.blocks.set_counts(count.block, count.sent, count.announced);
                 self.asking.cover(&self.geometry, count.block);
             }
         }
+        if is_contradicted {
+            self.distrust(now, Trust::Shaken);
+        }
         if !poll.blocks.is_empty() {
             self.consider_asking(now);
+            self.consider_doubting(now);
         }
         if let (Some(sweep), Some(slot)) = (&poll.sweep, self.slot)
             && let Some(wait) = report::slot_wait(sweep, slot)
@@ -492,8 +519,12 @@ impl Session {
                 self.knows_held = true;
                 self.offer(now, held);
             }
-            StoreEvent::Consumed(block) => self.blocks.consumed(block),
-            StoreEvent::Spoiled(block) => self.blocks.spoiled(block),
+            StoreEvent::Consumed(block) => {
+                self.blocks.consumed(block);
+                self.forget_digests(block);
+            }
+            StoreEvent::Spoiled(block) => self.on_spoiled(block),
+            StoreEvent::Suspect { block, symbols } => self.on_suspect(now, block, &symbols),
             StoreEvent::ImageSpoiled => self.on_image_spoiled(now),
             StoreEvent::ImageDurable => self.advance(Step::ImageDurable),
             StoreEvent::Staged => self.on_staged(now),
@@ -557,6 +588,7 @@ impl Session {
             TimerName::Join => self.send_join(now),
             TimerName::Have => self.send_have(now),
             TimerName::Backoff => self.send_need(now),
+            TimerName::Doubt => self.send_doubt(now),
             TimerName::StatusSlot => self.send_status(now),
             TimerName::Rate => self.send_rate(now),
             TimerName::Acknowledge => self.send_activated(now),
@@ -581,11 +613,12 @@ impl Session {
     }
 
     fn consider_asking(&mut self, now: Timestamp) {
-        if self.slot.is_none() || self.timers.is_armed(TimerName::Backoff) || !self.is_asking() {
+        if self.slot.is_none() || !self.is_asking() {
             return;
         }
         let wants = self.wants();
-        if !wants.is_empty() {
+        self.asking.note_missing(&wants);
+        if !wants.is_empty() && !self.timers.is_armed(TimerName::Backoff) {
             let (asking, geometry) = (&self.asking, &self.geometry);
             let wait = asking.draw_wait(&mut self.rng, geometry, &self.blocks, &wants);
             self.timers.arm(TimerName::Backoff, now + wait);
@@ -608,6 +641,7 @@ impl Session {
 
     fn send_need(&mut self, now: Timestamp) {
         let wants = self.wants();
+        let wants = self.asking.settle(&self.blocks, wants);
         let (Some(slot), false, true) = (self.slot, wants.is_empty(), self.is_asking()) else {
             return; // Somebody else has asked for enough.
         };

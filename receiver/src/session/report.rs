@@ -20,6 +20,9 @@ pub const RATE_SPREAD: Duration = Duration::from_millis(10);
 /// RATE covers at least this: shorter, and a single train decides what the loss is.
 const RATE_INTERVAL_MIN: Duration = Duration::from_millis(20);
 
+/// Numbers beyond a poll's that may overtake it on the way: a second at 1 Gbit/s.
+const AHEAD_MAX: u32 = 1 << 17;
+
 /// Totals at one instant.
 #[derive(Debug, Clone, Copy)]
 struct Totals {
@@ -40,6 +43,7 @@ pub struct Reporting {
     /// Counters from the driver.
     pub meters: Meters,
     streams: [Stream; 3],
+    counts_by_polls: bool,
     /// Totals at the last two polls that lay apart enough; RATE tells what came since one of them.
     marks: [Option<Totals>; 2],
 }
@@ -51,6 +55,10 @@ struct Stream {
     lowest: u32,
     highest: u32,
     received: u32,
+    /// The number of the first poll, and how much had arrived with it.
+    first_poll: Option<(u32, u32)>,
+    /// What was lost between the first poll and the last one.
+    lost_by_polls: u32,
 }
 
 impl Stream {
@@ -69,6 +77,14 @@ impl Stream {
         self.received = self.received.saturating_add(count);
     }
 
+    /// A poll with this number has arrived. True where a number was seen that cannot be.
+    fn settle(&mut self, poll: u32) -> bool {
+        let (first, received) = *self.first_poll.get_or_insert((poll, self.received));
+        let sent = poll.saturating_sub(first);
+        self.lost_by_polls = sent.saturating_sub(self.received - received);
+        self.highest > poll.saturating_add(AHEAD_MAX)
+    }
+
     fn lost(&self) -> u32 {
         let sent = match self.received {
             0 => 0,
@@ -84,10 +100,24 @@ impl Reporting {
         self.streams[via as usize].observe(seqs);
     }
 
+    /// A poll with this number arrived. True where a number was seen that cannot be of its stream.
+    pub fn settle(&mut self, via: Via, poll: u32) -> bool {
+        self.streams[via as usize].settle(poll)
+    }
+
+    /// From now on the numbers of polls alone are believed: others may be forged.
+    pub fn count_by_polls(&mut self) {
+        self.counts_by_polls = true;
+    }
+
     /// Datagrams received and lost, of all streams.
     pub fn totals(&self) -> (u32, u32) {
         let add = |(received, lost): (u32, u32), stream: &Stream| {
-            (received.saturating_add(stream.received), lost.saturating_add(stream.lost()))
+            let here = match self.counts_by_polls {
+                true => stream.lost_by_polls,
+                false => stream.lost(),
+            };
+            (received.saturating_add(stream.received), lost.saturating_add(here))
         };
         self.streams.iter().fold((0, 0), add)
     }
@@ -153,6 +183,7 @@ impl Session {
             echo_us,
             held,
             trial: self.trial(now),
+            alarm: self.reporting.meters.alarm,
         };
         self.send(Message::Status(status));
     }
@@ -175,7 +206,7 @@ impl Session {
         let (Some(slot), Some(then)) = (self.slot, self.reporting.mark_before(now)) else { return };
         let totals = self.totals(now);
         let lost = totals.lost.saturating_sub(then.lost);
-        let sent = u64::from(totals.received - then.received) + u64::from(lost);
+        let sent = u64::from(totals.received.saturating_sub(then.received)) + u64::from(lost);
         let ppm = |count: u32| {
             let share = (u64::from(count) * 1_000_000).checked_div(sent).unwrap_or(0);
             share.min(SHARE_PPM_MAX.into()) as u32
@@ -210,6 +241,26 @@ mod tests {
         reporting.observe(Via::Data, []);
         reporting.observe(Via::Data, [8, 12]);
         assert_eq!(reporting.totals(), (4, 2));
+    }
+
+    // PROTOCOL 6.9: anybody can make a number up.
+    #[test]
+    fn loss_is_counted_between_polls_once_numbers_may_be_forged() {
+        let mut reporting = Reporting::default();
+        let mut hear = |seqs: &[u32], poll: u32| {
+            reporting.observe(Via::Data, seqs.iter().copied());
+            reporting.observe(Via::Data, [poll]);
+            reporting.settle(Via::Data, poll)
+        };
+        assert!(!hear(&[0, 1, 2], 3));
+        assert!(!hear(&[4, 6], 7), "5 is lost");
+        assert!(hear(&[8, 3_000_000_000], 9), "no poll comes after that");
+        assert!(reporting.totals().1 > 1_000_000);
+        reporting.count_by_polls();
+        assert_eq!(reporting.totals(), (10, 0), "the forged one stands in for the lost one");
+        reporting.observe(Via::Data, [10, 12, 13]);
+        reporting.settle(Via::Data, 13);
+        assert_eq!(reporting.totals().1, 1);
     }
 
     // PROTOCOL 2.9: each stream has numbers of its own.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use common::digest::Digest;
-use common::geometry::PreambleLengths;
+use common::geometry::{PartSet, PreambleLengths};
 use common::id::ImageKind;
 use common::wire::{BlockCount, Order, SenderFacts, SessionTimers, SolicitReason};
 
@@ -407,4 +407,106 @@ fn a_straggler_misses_symbols_when_its_turn_has_come_and_not_before() {
     session.handle_poll(at(2500), Via::CatchUp, 0, &poll(1));
     assert_eq!(listen(&mut session, 26..38), [SolicitReason::NoData]);
     assert_eq!(session.fault().0, Fault::NoData);
+}
+
+/// Symbols of block 1, each told as kept or not.
+fn arrive(session: &mut Session, transmissions: std::ops::Range<u32>) -> Vec<bool> {
+    let headers: Vec<_> = transmissions.map(|n| header(BlockIndex(1), n)).collect();
+    let mut verdicts = Vec::new();
+    session.handle_symbols(at(20), Via::Data, &headers, &mut verdicts);
+    verdicts.iter().map(|verdict| !matches!(verdict, Verdict::Drop(_))).collect()
+}
+
+fn doubts(outputs: &[Output]) -> Vec<(BlockIndex, PartSet)> {
+    let blocks = outputs.iter().filter_map(|output| match output {
+        Output::Send(Message::Doubt(doubt)) => Some(doubt.blocks.clone()),
+        _ => None,
+    });
+    blocks.flatten().collect()
+}
+
+// PROTOCOL 6.10: the true symbols of a block that came out wrong are kept.
+#[test]
+fn a_block_that_came_out_wrong_waits_for_digests_and_asks_for_what_was_false() {
+    let mut session = session(Activation::Together);
+    complete_preamble(&mut session);
+    let block = BlockIndex(1);
+    assert_eq!(arrive(&mut session, 0..10), [true; 10]);
+    drain(&mut session, at(30));
+    let symbols = (0..10).map(SymbolId).collect();
+    session.handle_store(at(30), StoreEvent::Suspect { block, symbols });
+    let outputs = drain(&mut session, at(60));
+    assert_eq!(doubts(&outputs)[0], (block, PartSet(1)), "{outputs:?}");
+    assert!(session.needs_proof() && session.blocks().open().eq([block]));
+    // Others may go on to come, and more than k do not make it complete.
+    assert_eq!(arrive(&mut session, 10..11), [true]);
+    assert!(session.handle_hashes(at(70), Via::Data, 11, block, 0));
+    session.handle_proof(at(70), block, 0, &[SymbolId(3), SymbolId(4)]);
+    assert!(!session.handle_hashes(at(70), Via::Data, 12, block, 0), "it is there");
+    session.handle_poll(at(80), Via::Data, 13, &poll(1));
+    let outputs = drain(&mut session, at(400));
+    let want = outputs.iter().find_map(|output| match output {
+        Output::Send(Message::Need(need)) => Some(need.wants.clone()),
+        _ => None,
+    });
+    // Nine are there; of 14 transmissions the next that is of use is symbol 3.
+    assert_eq!(want, Some(vec![(block, 18)]), "{outputs:?}");
+    assert_eq!(doubts(&outputs), []);
+    assert_eq!(arrive(&mut session, 11..12), [true]);
+    assert!(session.blocks().has_enough(block), "ten proven symbols complete it");
+    session.handle_store(at(90), StoreEvent::Consumed(block));
+    assert!(drain(&mut session, at(90)).contains(&Output::ForgetDigests(block)));
+}
+
+// PROTOCOL 6.10: where nothing was false after all, the block is handed on as it is.
+#[test]
+fn a_block_whose_symbols_were_true_is_handed_on_again() {
+    let mut session = session(Activation::Together);
+    complete_preamble(&mut session);
+    let block = BlockIndex(1);
+    arrive(&mut session, 0..10);
+    let symbols = (0..10).map(SymbolId).collect();
+    session.handle_store(at(30), StoreEvent::Suspect { block, symbols });
+    assert!(session.handle_hashes(at(40), Via::Data, 11, block, 0));
+    session.handle_proof(at(40), block, 0, &[]);
+    let outputs = drain(&mut session, at(40));
+    assert!(outputs.contains(&Output::HandOn(block)), "{outputs:?}");
+    session.blocks().assert_consistent();
+}
+
+// PROTOCOL 6.10: what is forged of blocks to come takes no memory.
+#[test]
+fn once_digests_go_before_symbols_a_block_without_any_takes_none() {
+    let mut session = session(Activation::Together);
+    complete_preamble(&mut session);
+    session.handle_conflict(at(10));
+    assert_eq!(arrive(&mut session, 0..2), [true; 2], "digests are asked for");
+    assert!(session.handle_hashes(at(20), Via::Data, 3, BlockIndex(2), 0));
+    session.handle_proof(at(20), BlockIndex(2), 0, &[]);
+    assert!(session.handle_hashes(at(20), Via::Data, 4, BlockIndex(1), 0));
+    session.handle_proof(at(20), BlockIndex(1), 0, &[SymbolId(0), SymbolId(1)]);
+    let outputs = drain(&mut session, at(20));
+    assert!(outputs.contains(&Output::Discard(BlockIndex(1))), "{outputs:?}");
+    assert_eq!(arrive(&mut session, 2..3), [true], "its digests are here");
+    session.handle_store(at(30), StoreEvent::Suspect { block: BlockIndex(0), symbols: vec![] });
+    assert!(!session.blocks().is_done(BlockIndex(0)), "a preamble that was forged comes again");
+    let mut verdicts = Vec::new();
+    session.handle_symbols(at(40), Via::Data, &[header(BlockIndex(3), 0)], &mut verdicts);
+    assert_eq!(verdicts, [Verdict::Drop(DropReason::NoDigest)]);
+    session.blocks().assert_consistent();
+}
+
+// PROTOCOL 6.9: counts that a poll contradicts by more than a round were made up by somebody.
+#[test]
+fn counts_that_cannot_be_are_a_reason_to_doubt() {
+    let mut session = session(Activation::Together);
+    complete_preamble(&mut session);
+    let raised = Advertise { blocks: vec![(BlockIndex(1), 14 + 28)] };
+    session.handle_advertise(at(5), Via::Data, 0, &raised);
+    session.handle_poll(at(10), Via::Data, 1, &poll(1));
+    assert!(!session.needs_proof(), "a raise may overtake a poll");
+    let raised = Advertise { blocks: vec![(BlockIndex(1), 14 + 29)] };
+    session.handle_advertise(at(15), Via::Data, 2, &raised);
+    session.handle_poll(at(20), Via::Data, 3, &poll(2));
+    assert!(session.needs_proof());
 }

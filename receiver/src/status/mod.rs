@@ -76,6 +76,9 @@ pub struct SessionStatus {
     pub fault: String,
     /// Its words.
     pub detail: String,
+    /// What somebody forged, and from where; empty where nobody did.
+    #[serde(default)]
+    pub forged: String,
 }
 
 /// A session that is over, as it was at its end.
@@ -237,6 +240,7 @@ mod tests {
             kernel_drops: 2,
             fault: "none".into(),
             detail: String::new(),
+            forged: String::new(),
         }
     }
 

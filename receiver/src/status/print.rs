@@ -122,6 +122,9 @@ fn session_line(session: &SessionStatus) -> String {
     if session.fault != "none" {
         let _ = write!(line, "; {}: {}", session.fault, session.detail);
     }
+    if !session.forged.is_empty() {
+        let _ = write!(line, "; {}", session.forged);
+    }
     line
 }
 
@@ -148,6 +151,7 @@ mod tests {
             phase: "failed".into(),
             fault: "disk-full".into(),
             detail: "needs 3 GiB".into(),
+            forged: "9 forged datagrams came from 198.18.0.9:7071".into(),
             ..session("1")
         };
         Snapshot {
@@ -196,7 +200,8 @@ mod tests {
              now: shop 2.0 (abababababab) receiving, 3 of 12 blocks, 990 datagrams, 1.00 % lost, \
              2 dropped by the kernel\n\
              2023-11-14T22:15:00Z: shop 2.0 (abababababab) failed, 3 of 12 blocks, 990 datagrams, \
-             1.00 % lost, 2 dropped by the kernel; disk-full: needs 3 GiB\n\
+             1.00 % lost, 2 dropped by the kernel; disk-full: needs 3 GiB; 9 forged datagrams came \
+             from 198.18.0.9:7071\n\
              2023-11-14T22:14:10Z: shop 1.9 (cdcdcdcdcdcd) its hooks have run\n\
              \x20 post-activate succeeded after 0.4 s\n\
              \x20 post-activate ended with status 1 after 0.4 s: see journalctl\n\

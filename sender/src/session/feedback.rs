@@ -32,6 +32,7 @@ impl Session {
             Message::Rate(rate) => self.on_rate(now, from, rate),
             Message::Activated(activated) => self.on_activated(now, from, activated),
             Message::Solicit(solicit) => self.on_solicit(now, from, solicit),
+            Message::Doubt(doubt) => self.on_doubt(now, from, doubt),
             // What only a sender says.
             _ => {}
         }
@@ -142,6 +143,9 @@ impl Session {
         }
         self.observe_rtt(now, status.echo_us, status.held);
         self.roster.on_status(now, status);
+        if let Some(alarm) = &status.alarm {
+            self.on_alarm(status.slot, alarm);
+        }
         if status.phase == HostPhase::Failed {
             let host = &self.roster.hosts()[status.slot.0 as usize];
             let (name, why) = (host.name.clone(), fault_line(host.fault, host.detail()));

@@ -8,7 +8,7 @@ use common::geometry::Geometry;
 use common::id::{BootNonce, FrameIndex, HostName};
 use common::time::Timestamp;
 use common::units::Bitrate;
-use common::wire::{Fault, HostPhase, Join};
+use common::wire::{Alarm, Fault, HostPhase, Join};
 
 use super::judging::HostTrial;
 use super::loss::LossMeter;
@@ -90,6 +90,10 @@ pub struct Rare {
     pub trial: Option<HostTrial>,
     /// Why it is served apart from the fleet, where it is.
     pub straggling: Option<Straggling>,
+    /// What it was sent by a forger.
+    pub alarm: Option<Alarm>,
+    /// Parts of digests that went out for its sake.
+    pub parts_asked: u32,
     /// The address of another live host of this name.
     pub twin: Option<SocketAddr>,
     /// The process that had the name before.
@@ -148,6 +152,16 @@ impl Host {
     /// What it said of its trial, and until when that holds.
     pub fn host_trial(&self) -> Option<&HostTrial> {
         self.rare.as_ref()?.trial.as_ref()
+    }
+
+    /// What it was sent by a forger, where it says so.
+    pub fn alarm(&self) -> Option<&Alarm> {
+        self.rare.as_ref()?.alarm.as_ref()
+    }
+
+    /// Parts of digests that went out for its sake.
+    pub fn parts_asked(&self) -> u32 {
+        self.rare.as_ref().map_or(0, |rare| rare.parts_asked)
     }
 
     /// Its own words about its fault.

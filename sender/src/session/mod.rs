@@ -6,6 +6,7 @@
 
 mod brake;
 mod catch_up;
+mod doubts;
 mod feedback;
 mod fleet;
 mod host;
@@ -13,6 +14,7 @@ mod judging;
 mod loss;
 mod outcome;
 pub mod phase;
+mod proofs;
 mod report;
 mod roster;
 mod schedule;
@@ -175,6 +177,8 @@ pub enum Output {
     Message(Destination, u32, Message),
     /// Send this to one process of one host, outside of every stream.
     Answer(SocketAddr, HostName, BootNonce, Message),
+    /// Send part `.3` of the digests of block `.2`, which is prepared, with this sequence number.
+    Hashes(Destination, u32, BlockIndex, u16),
     /// Read and encode a block, then say [`Session::handle_prepared`].
     Prepare(BlockIndex),
     /// Forget a block's bytes.
@@ -228,6 +232,10 @@ pub struct Session {
     goodbyes: u32,
     told: BTreeSet<HostName>,
     needs: u64,
+    /// Parts of digests that were sent.
+    hashes: u64,
+    /// Hosts whose alarm was told.
+    alarms_told: u32,
     catch_up_symbols: u64,
     wire_bytes: u64,
     first_symbol_at: Option<Timestamp>,
@@ -283,6 +291,8 @@ impl Session {
             goodbyes: 0,
             told: BTreeSet::new(),
             needs: 0,
+            hashes: 0,
+            alarms_told: 0,
             catch_up_symbols: 0,
             wire_bytes: 0,
             first_symbol_at: None,
@@ -364,10 +374,16 @@ impl Session {
                 return self.poll_output(now);
             }
             if self.pacer.is_ready(now) {
+                if self.depart_proofs(now) {
+                    return self.poll_output(now);
+                }
                 if self.depart(now) {
                     return Output::Train(self.destination());
                 }
-            } else if self.schedule.is_passing() || self.schedule.is_owing() {
+            } else if self.schedule.is_passing()
+                || self.schedule.is_owing()
+                || self.schedule.proofs().due().next().is_some()
+            {
                 self.timers.arm(TimerName::Pacing, self.pacer.next_departure());
             }
         }
@@ -420,11 +436,14 @@ impl Session {
     }
 
     fn datagram_wire_bytes(&self) -> u64 {
-        self.datagram_bytes()
-            + match self.config.announce.data_group {
-                SocketAddr::V4(_) => FRAMING_BYTES_V4,
-                SocketAddr::V6(_) => FRAMING_BYTES_V6,
-            }
+        self.datagram_bytes() + self.framing_bytes()
+    }
+
+    fn framing_bytes(&self) -> u64 {
+        match self.config.announce.data_group {
+            SocketAddr::V4(_) => FRAMING_BYTES_V4,
+            SocketAddr::V6(_) => FRAMING_BYTES_V6,
+        }
     }
 
     /// The next number of the stream by which `audience` is served (PROTOCOL 2.9).

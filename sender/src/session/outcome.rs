@@ -83,6 +83,7 @@ impl Session {
             dropped_blocks: host.dropped_blocks,
             straggler: host.straggling().map_or_else(String::new, |it| it.cause.to_string()),
             trial: host.trial().cloned(),
+            alarm: host.alarm().copied(),
         }
     }
 
@@ -95,6 +96,7 @@ impl Session {
             preamble_symbols: self.schedule.sent_symbols(Space::Preamble),
             catch_up_symbols: self.catch_up_symbols,
             needs: self.needs,
+            hashes: self.hashes,
             bytes: self.wire_bytes,
             time: self.last_symbol_at.since(first),
         }
@@ -162,6 +164,7 @@ fn absent(host: String) -> HostReport {
         dropped_blocks: 0,
         straggler: String::new(),
         trial: None,
+        alarm: None,
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use common::id::HostName;
 use common::units::Bitrate;
-use common::wire::{Fault, HostPhase, Trial};
+use common::wire::{Alarm, Fault, HostPhase, Trial};
 
 use super::phase::Phase;
 
@@ -145,6 +145,8 @@ pub struct HostReport {
     pub straggler: String,
     /// How the release did there, and what ran around the switch, where it says so.
     pub trial: Option<Trial>,
+    /// What it was sent by a forger.
+    pub alarm: Option<Alarm>,
 }
 
 /// What went over the wire.
@@ -160,6 +162,8 @@ pub struct WireReport {
     pub catch_up_symbols: u64,
     /// NEEDs received.
     pub needs: u64,
+    /// HASHES sent, where hosts were sent false symbols.
+    pub hashes: u64,
     /// Bytes of all datagrams sent, without UDP and IP headers.
     pub bytes: u64,
     /// From the first symbol to the last.

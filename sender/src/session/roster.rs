@@ -8,7 +8,7 @@ use std::time::Duration;
 use common::id::{BootNonce, HostName, Slot};
 use common::limits;
 use common::time::Timestamp;
-use common::wire::{Activated, Fault, Have, HostPhase, Join, JoinVerdict, Status};
+use common::wire::{Activated, Alarm, Fault, Have, HostPhase, Join, JoinVerdict, Status};
 
 use super::host::Host;
 use super::straggling::Straggling;
@@ -95,6 +95,20 @@ impl Roster {
     pub fn set_straggling(&mut self, slot: Slot, straggling: Straggling) {
         if let Some(mut host) = self.edit(slot) {
             host.rare_mut().straggling = Some(straggling);
+        }
+    }
+
+    /// A host was sent forged data.
+    pub fn set_alarm(&mut self, slot: Slot, alarm: Alarm) {
+        if let Some(mut host) = self.edit(slot) {
+            host.rare_mut().alarm = Some(alarm);
+        }
+    }
+
+    /// Accounts for digests sent for one host's sake.
+    pub fn set_parts_asked(&mut self, slot: Slot, parts: u32) {
+        if let Some(mut host) = self.edit(slot) {
+            host.rare_mut().parts_asked = parts;
         }
     }
 
@@ -362,6 +376,7 @@ pub(super) mod tests {
             echo_us: 0,
             held: Duration::ZERO,
             trial: None,
+            alarm: None,
         }
     }
 

@@ -6,13 +6,16 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
+use std::time::Duration;
 
-use common::geometry::{Geometry, Space};
+use common::geometry::{Geometry, PartSet, Space};
 use common::id::{BlockIndex, Slot};
 use common::limits::TRAIN_SYMBOLS_MAX;
+use common::time::Timestamp;
 use common::wire::BlockCount;
 
 use super::loss::proactive_symbols;
+use super::proofs::Proofs;
 
 /// Repair symbols that go unasked with every block while nobody has told of losses (0.8 % of 1024):
 /// 8 per 1024 at 0.1 % loss cut the NEEDs of 10,000 hosts from 760 to 3 (simulated).
@@ -92,6 +95,7 @@ pub struct Schedule {
     weather: Weather,
     /// Symbols that left, of the preamble and of the payload.
     departed: [u64; 2],
+    proofs: Proofs,
 }
 
 /// What the driver is to do with a block's bytes.
@@ -125,6 +129,7 @@ impl Schedule {
             is_flushing: false,
             weather: Weather { loss: None, hosts: 1 },
             departed: [0; 2],
+            proofs: Proofs::default(),
         }
     }
 
@@ -234,8 +239,9 @@ impl Schedule {
         let (before, behind) =
             (self.owed.range(..self.next_repair), self.owed.range(self.next_repair..));
         let repairs = behind.chain(before).take(2 * REPAIRS_OPEN_MAX);
-        let urgent = self.in_window.iter().chain(repairs);
-        let wanted: Vec<u32> = urgent.copied().chain(next.filter(is_due)).collect();
+        let proofs = self.proofs.due().take(REPAIRS_OPEN_MAX);
+        let urgent = self.in_window.iter().copied().chain(proofs).chain(repairs.copied());
+        let wanted: Vec<u32> = urgent.chain(next.filter(is_due)).collect();
         for index in wanted {
             if self.requested.len() + self.prepared.len() >= PREPARED_BLOCKS_MAX {
                 return;
@@ -257,7 +263,7 @@ impl Schedule {
             .filter(|index| {
                 let block = &self.blocks[*index as usize];
                 let window = self.geometry.window_of(BlockIndex(*index));
-                block.sent >= block.announced && window < keep_from
+                block.sent >= block.announced && window < keep_from && !self.proofs.is_due(*index)
             })
             .collect();
         for index in settled {
@@ -328,10 +334,51 @@ impl Schedule {
             }
             self.cursor += 1;
         }
+        self.proofs.earn(train.len());
         if has_settled && !self.owed.is_empty() {
             self.request_more();
         }
         !train.is_empty()
+    }
+
+    /// What is proven to hosts.
+    pub fn proofs(&self) -> &Proofs {
+        &self.proofs
+    }
+
+    /// From now on the digests of every block go before its symbols.
+    pub fn begin_to_prove(&mut self) {
+        self.proofs.turn_on();
+    }
+
+    /// A host misses parts of a block's digests; how many of them will go out for its sake.
+    pub fn demand(
+        &mut self,
+        now: Timestamp,
+        block: BlockIndex,
+        parts: PartSet,
+        pause: Duration,
+    ) -> u32 {
+        self.proofs.demand(now, block, parts, pause)
+    }
+
+    /// The next part of a block's digests that is to go out, before any symbol.
+    pub fn next_proof(&mut self, now: Timestamp) -> Option<(BlockIndex, u16)> {
+        if !self.proofs.is_on() {
+            return None;
+        }
+        self.fill();
+        self.proofs.precede(&self.open, &self.geometry);
+        let next = self.proofs.next(now, |block| self.prepared.contains(&block));
+        if next.is_some_and(|(block, _)| !self.proofs.is_due(block.0)) {
+            self.request_more();
+        }
+        next
+    }
+
+    /// Whether hosts may have been sent symbols of `block`.
+    pub fn has_begun(&self, block: BlockIndex) -> bool {
+        block.0 < self.begun && !self.windows.contains(&self.geometry.window_of(block))
     }
 
     /// The window that has been sent to its end, until the next one is opened.
@@ -342,9 +389,9 @@ impl Schedule {
     /// The announced count that would give `block` to a host that wants `want` transmissions of it
     /// and loses a share of `loss`; `None` where nothing need be raised.
     pub fn target(&self, block: BlockIndex, want: u32, loss: f64) -> Option<u32> {
-        let known = self.blocks.get(block.0 as usize)?;
-        let is_future = self.windows.contains(&self.geometry.window_of(block));
-        if is_future || block.0 >= self.begun {
+        let known = self.blocks.get(block.0 as usize).filter(|_| self.has_begun(block))?;
+        // No poll has asked for it: somebody made the host believe that its window is over.
+        if self.in_window.contains(&block.0) {
             return None;
         }
         let k = u32::from(self.geometry.source_symbols_of(block));
@@ -549,6 +596,7 @@ mod tests {
         assert_eq!(schedule.target(BlockIndex(0), 60, 0.0), Some(62));
         assert_eq!(schedule.target(BlockIndex(0), 60, 0.5), Some(62 + 20));
         assert_eq!(schedule.target(BlockIndex(5), 50, 0.0), None, "its turn has not come");
+        assert_eq!(schedule.target(BlockIndex(2), 50, 0.0), None, "nobody was polled for it");
     }
 
     #[test]

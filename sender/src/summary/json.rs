@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use common::hook::Ran;
-use common::wire::{Trial, escaped};
+use common::wire::{Alarm, Trial, escaped};
 use serde::Serialize;
 
 use super::{expected, outcome_name, reason, rfc3339};
@@ -71,9 +71,19 @@ struct Host<'a> {
     straggler: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     verdict: Option<&'static str>,
+    /// What it was sent by a forger.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alarm: Option<Forged>,
     /// What the host's administrator had run around the switch.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     hooks: Vec<Ran>,
+}
+
+#[derive(Serialize)]
+struct Forged {
+    false_symbols: u32,
+    foreign: u32,
+    source: String,
 }
 
 #[derive(Serialize)]
@@ -83,6 +93,7 @@ struct Wire {
     preamble_symbols: u64,
     catch_up_symbols: u64,
     needs: u64,
+    hashes: u64,
     bytes: u64,
     seconds: f64,
 }
@@ -146,8 +157,14 @@ fn host(report: &HostReport) -> Host<'_> {
         dropped_blocks: report.dropped_blocks,
         straggler: Some(report.straggler.as_str()).filter(|cause| !cause.is_empty()),
         verdict: report.trial.as_ref().map(|trial| trial.verdict.as_str()),
+        alarm: report.alarm.as_ref().map(forged),
         hooks: report.trial.iter().flat_map(results).collect(),
     }
+}
+
+fn forged(alarm: &Alarm) -> Forged {
+    let Alarm { false_symbols, foreign, source } = *alarm;
+    Forged { false_symbols, foreign, source: source.to_string() }
 }
 
 /// What ran on a host, its words safe to print.
@@ -163,6 +180,7 @@ fn wire(report: &Report) -> Wire {
         preamble_symbols: wire.preamble_symbols,
         catch_up_symbols: wire.catch_up_symbols,
         needs: wire.needs,
+        hashes: wire.hashes,
         bytes: wire.bytes,
         seconds: wire.time.as_secs_f64(),
     }

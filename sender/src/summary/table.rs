@@ -2,6 +2,7 @@
 
 use common::count::counted;
 use common::units::{Bitrate, ByteSize};
+use common::wire::Alarm;
 
 use super::{
     by_name, expected, failed_hook, is_named, is_nameless, outcome_name, reason, target, there,
@@ -43,6 +44,7 @@ pub fn to_table(report: &Report, options: &SendOptions, is_coloured: bool) -> St
     text.push_str(&wire_line(report));
     text.push_str(&memory_line(report));
     text.push_str(&refused_line(report));
+    text.push_str(&forged_line(report));
     text
 }
 
@@ -198,5 +200,19 @@ fn memory_line(report: &Report) -> String {
         dropped.count(),
         most.host,
         most.dropped_blocks
+    )
+}
+
+/// Which hosts were sent forged data; nothing where none was.
+fn forged_line(report: &Report) -> String {
+    let alarms: Vec<_> = report.hosts.iter().filter_map(|host| Some((host, host.alarm?))).collect();
+    let weight = |alarm: &Alarm| u64::from(alarm.false_symbols) + u64::from(alarm.foreign);
+    let Some((most, alarm)) = alarms.iter().max_by_key(|(_, alarm)| weight(alarm)) else {
+        return String::new();
+    };
+    format!(
+        "forged data came to {}, most to {}: {alarm}; none of it was used\n",
+        counted(alarms.len(), "host"),
+        most.host
     )
 }

@@ -7,7 +7,7 @@ use common::digest::Digest;
 use common::drops::DropReason;
 use common::hook::{Ending, Point, Ran};
 use common::id::ReleaseId;
-use common::wire::{Fault, Trial, TrialVerdict};
+use common::wire::{Alarm, Fault, Trial, TrialVerdict};
 
 fn host(name: &str, state: HostState) -> HostReport {
     HostReport {
@@ -23,6 +23,7 @@ fn host(name: &str, state: HostState) -> HostReport {
         dropped_blocks: 0,
         straggler: String::new(),
         trial: None,
+        alarm: None,
     }
 }
 
@@ -49,6 +50,7 @@ fn report(outcome: Outcome, hosts: Vec<HostReport>) -> Report {
             preamble_symbols: 8,
             catch_up_symbols: 0,
             needs: 3,
+            hashes: 0,
             bytes: 1_500_000,
             time: Duration::from_secs(2),
         },
@@ -158,6 +160,27 @@ fn blocks_dropped_for_want_of_memory_are_shown_where_there_are_any() {
     assert!(to_table(&report, &options, false).ends_with(line));
     let json: serde_json::Value = serde_json::from_str(&to_json(&report, &options)).unwrap();
     assert_eq!(json["hosts"][1]["dropped_blocks"], 14);
+}
+
+#[test]
+fn forged_data_is_told_with_the_address_and_in_the_json_host_by_host() {
+    let source = "198.18.0.9:7071".parse().unwrap();
+    let hit = |name, foreign| {
+        let alarm = Some(Alarm { false_symbols: 0, foreign, source });
+        HostReport { alarm, ..host(name, HostState::Active) }
+    };
+    let hosts = vec![hit("web-1", 3), hit("web-2", 14), host("web-3", HostState::Active)];
+    let report = report(Outcome::Reached, hosts);
+    let options = options(Expect::Count(3));
+    let line = "forged data came to 2 hosts, most to web-2: 14 forged datagrams came from \
+                198.18.0.9:7071; none of it was used\n";
+    assert!(to_table(&report, &options, false).ends_with(line));
+    let json: serde_json::Value = serde_json::from_str(&to_json(&report, &options)).unwrap();
+    let expected = serde_json::json!(
+        { "false_symbols": 0, "foreign": 3, "source": "198.18.0.9:7071" }
+    );
+    assert_eq!(json["hosts"][0]["alarm"], expected);
+    assert!(json["hosts"][2].get("alarm").is_none());
 }
 
 #[test]

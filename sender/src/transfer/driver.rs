@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use common::bundle::{BundleError, BundleFile};
 use common::clock::{Clock, unix_seconds};
+use common::digest::SymbolDigest;
 use common::geometry::Geometry;
 use common::id::{BlockIndex, SessionId};
 use common::limits::TRAIN_SYMBOLS_MAX;
 use common::net::{Buffers, Family, Link, LinkOptions, Network, RecvBatch, StopFlag, Waker, wait};
 use common::seal::{SenderSeal, Stream};
 use common::time::Timestamp;
-use common::wire::{Kind, Message, SymbolHeader};
+use common::wire::{Hashes, Kind, Message, SymbolHeader};
 use std::os::fd::AsFd;
 
 use super::meter::RateMeter;
@@ -189,6 +190,10 @@ impl Driver<'_> {
                     self.seal.close_answer(&host, nonce, wall, &message, out);
                     self.send_outbound(to)?;
                 }
+                Output::Hashes(to, seq, block, part) => {
+                    let hashes = Message::Hashes(self.hashes(block, part));
+                    self.send_message(to, seq, &hashes)?;
+                }
                 Output::Prepare(block) => self.preparers.ask(block),
                 Output::Release(block) => {
                     if let Some(symbols) = self.blocks.remove(&block) {
@@ -243,6 +248,18 @@ impl Driver<'_> {
         self.outbound = out;
         self.session.note_sent(used as u64);
         self.judge_send(sent)
+    }
+
+    /// One part of the digests of a prepared block: 0.08 ms for 64 symbols.
+    fn hashes(&self, block: BlockIndex, part: u16) -> Hashes {
+        let symbol_bytes = usize::from(self.geometry.symbol_bytes());
+        let Some(symbols) = self.blocks.get(&block) else {
+            unreachable!("the session proves prepared blocks only, and {block} is not")
+        };
+        let place = self.geometry.part_symbols(block, part);
+        let bytes = usize::from(place.start) * symbol_bytes..usize::from(place.end) * symbol_bytes;
+        let digests = symbols[bytes].chunks_exact(symbol_bytes).map(SymbolDigest::of).collect();
+        Hashes { block, part, digests }
     }
 
     fn send_message(

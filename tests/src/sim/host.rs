@@ -5,11 +5,13 @@
 //! has something to say, when something comes that it may answer, or when [`LAG_MAX`] is over.
 //! Invariant, checked on the way: it never says anything at a time that lies behind the world's.
 
+mod sifted;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::geometry::Space;
+use common::geometry::{Geometry, Space};
 use common::id::{BlockIndex, BootNonce, HostName, ImageKind, SessionId};
 use common::time::Timestamp;
 use common::timers::Deadline;
@@ -24,6 +26,7 @@ use receiver::session::{
 use super::fabric::{Loss, Mask, Path, RACK_HOSTS, all};
 use super::payload::Received;
 use super::setup::{HostSetup, prepared};
+use super::sifting::Sifting;
 use super::store::{DECODE, STAGING, Store};
 use super::stream::{Entry, Packet, Reach, Train};
 use super::trace::Trace;
@@ -50,6 +53,8 @@ enum Private {
     Late(Arc<Packet>, Via, Mask, Mask),
     /// The store has something to tell.
     Store(StoreEvent),
+    /// A block came out wrong.
+    Suspect(BlockIndex),
     /// A liar asks for everything.
     Lie,
 }
@@ -91,6 +96,8 @@ pub(super) struct Host {
     pub(super) is_active: bool,
     pub(super) news: News,
     pub(super) received: Option<Received>,
+    /// Where somebody forges.
+    pub(super) sifting: Option<Sifting>,
     nonce: BootNonce,
     /// The place in the roster, as the last acknowledgement said; a liar needs it.
     slot: Option<common::id::Slot>,
@@ -122,7 +129,12 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub(super) fn new(index: usize, setup: &super::Setup, rng: &mut StdRng) -> Self {
+    pub(super) fn new(
+        index: usize,
+        setup: &super::Setup,
+        geometry: &Geometry,
+        rng: &mut StdRng,
+    ) -> Self {
         let mut own = StdRng::seed_from_u64(rng.random());
         let faults = &setup.faults;
         Self {
@@ -134,6 +146,7 @@ impl Host {
             is_active: false,
             news: News::default(),
             received: setup.carries_payload.then(Received::default),
+            sifting: setup.forgery.map(|_| Sifting::new(*geometry)),
             nonce: BootNonce(own.random()),
             slot: None,
             path: Path::new(faults.host_loss, &mut own),
@@ -208,10 +221,15 @@ impl Host {
         self.known_window = 0;
         self.store = Store::new(self.setup.disk);
         self.writing.clear();
-        self.inbox.retain(|_, private| !matches!(private, Private::Store(_) | Private::Lie));
+        self.inbox.retain(|_, private| {
+            !matches!(private, Private::Store(_) | Private::Suspect(_) | Private::Lie)
+        });
         self.update_inbox();
         if let Some(received) = &mut self.received {
             *received = Received::default();
+        }
+        if let Some(sifting) = &mut self.sifting {
+            *sifting = Sifting::new(sifting.geometry);
         }
     }
 
@@ -296,6 +314,11 @@ impl Host {
                 self.take(fabric, &packet, via, (arrived, twice), scratch);
             }
             Private::Store(event) => self.on_store(fabric, event),
+            Private::Suspect(block) => {
+                let sifting = self.sifting.as_mut().expect("somebody forges");
+                let symbols = sifting.take_back(block);
+                self.on_store(fabric, StoreEvent::Suspect { block, symbols });
+            }
             Private::Lie => self.lie(fabric),
         }
     }
@@ -360,6 +383,9 @@ impl Host {
         (arrived, twice): (Mask, Mask),
         scratch: &mut Scratch,
     ) {
+        if self.sifting.is_some() {
+            return self.sift_train(&fabric.geometry, train, via, (arrived, twice), scratch);
+        }
         let Some(session) = self.session.as_mut().filter(|own| own.id() == train.session) else {
             return;
         };
@@ -368,6 +394,7 @@ impl Host {
             true => train.headers.as_slice(),
             false => scratch.selection.take(train, arrived, twice),
         };
+
         if train.window > self.known_window {
             let window = fabric.geometry.window_of(headers[0].block);
             self.known_window = self.known_window.max(window);
@@ -392,14 +419,17 @@ impl Host {
             kept += u64::from(!matches!(verdict, Verdict::Drop(_)));
             if let Verdict::KeepAndDecode { block, .. } = *verdict {
                 self.trace.note(self.clock, u64::from(block.0));
-                self.hand_on(fabric, block);
+                self.hand_on(&fabric.geometry, block);
             }
         }
         self.trace.note(self.clock, kept);
     }
 
-    fn hand_on(&mut self, fabric: &Fabric, block: BlockIndex) {
-        let span = fabric.geometry.span(block);
+    fn hand_on(&mut self, geometry: &Geometry, block: BlockIndex) {
+        if self.sifting.as_ref().is_some_and(|sifting| !sifting.is_true(block)) {
+            return self.post(self.clock + DECODE, Private::Suspect(block));
+        }
+        let span = geometry.span(block);
         let at = self.store.take(self.clock, span.bytes.into());
         // A preamble block may be the last one, and then the host has something to say.
         match span.space {
@@ -417,7 +447,7 @@ impl Host {
     fn update_meters(&mut self) {
         let backlog_kib = self.store.backlog_kib();
         if let Some(session) = &mut self.session {
-            session.set_meters(Meters { kernel_drops: 0, backlog_kib });
+            session.set_meters(Meters { kernel_drops: 0, backlog_kib, alarm: None });
         }
     }
 
@@ -450,6 +480,14 @@ impl Host {
                 self.known_window = self.known_window.max(known);
             }
             Message::Advertise(advertise) => session.handle_advertise(now, via, seq, advertise),
+            Message::Hashes(hashes) => {
+                let (block, part) = (hashes.block, hashes.part);
+                if session.handle_hashes(now, via, seq, block, part) {
+                    let sifting = self.sifting.as_mut();
+                    let told = sifting.map_or_else(Vec::new, |it| it.prove(block, part));
+                    session.handle_proof(now, block, part, &told);
+                }
+            }
             Message::JoinAck(ack) => {
                 session.handle_join_ack(now, ack);
                 self.slot = (ack.nonce == self.nonce).then_some(ack.slot);
@@ -502,6 +540,9 @@ impl Host {
         let Some(session) = &mut self.session else { return };
         if let StoreEvent::Consumed(block) = event {
             self.store.written(geometry.span(block).bytes.into());
+            if let Some(sifting) = &mut self.sifting {
+                sifting.discard(block);
+            }
         }
         self.news.staged |= event == StoreEvent::Staged;
         self.is_active |= event == StoreEvent::Switched;
@@ -565,6 +606,19 @@ impl Host {
                 Output::Discard(block) => {
                     if let Some(received) = &mut self.received {
                         received.discard(block);
+                    }
+                    if let Some(sifting) = &mut self.sifting {
+                        sifting.discard(block);
+                    }
+                }
+                Output::HandOn(block) => {
+                    let sifting = self.sifting.as_ref().expect("somebody forges");
+                    let geometry = sifting.geometry;
+                    self.hand_on(&geometry, block);
+                }
+                Output::ForgetDigests(block) => {
+                    if let Some(sifting) = &mut self.sifting {
+                        sifting.forget(block);
                     }
                 }
                 Output::Ended(ending) => {

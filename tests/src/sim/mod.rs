@@ -10,9 +10,11 @@
 mod account;
 mod fabric;
 mod feedback;
+mod forger;
 mod host;
 mod payload;
 mod setup;
+mod sifting;
 mod store;
 mod stream;
 mod trace;
@@ -21,5 +23,6 @@ mod world;
 pub use account::Account;
 pub use fabric::{Faults, Loss, RACK_HOSTS};
 pub use feedback::Bottleneck;
+pub use forger::Forgery;
 pub use setup::{HostSetup, Setup, announce};
 pub use world::World;

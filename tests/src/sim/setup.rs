@@ -13,6 +13,7 @@ use receiver::session::StoreEvent;
 use sender::session::{Expect, RateRequest};
 
 use super::fabric::Faults;
+use super::forger::Forgery;
 
 /// What a run is made of.
 #[derive(Debug, Clone)]
@@ -39,6 +40,9 @@ pub struct Setup {
     pub block_symbols: u16,
     /// Real bytes travel, are encoded and decoded: slow, and the same to the last event.
     pub carries_payload: bool,
+    /// What a member of the group forges, with the sender's own address: a datagram for each of the
+    /// sender's.
+    pub forgery: Option<Forgery>,
     /// Threads that hosts are spread over; `None`: as many as there are cores. Changes nothing.
     pub cores: Option<NonZeroUsize>,
 }
@@ -58,6 +62,7 @@ impl Setup {
             block_slots: 64,
             block_symbols: 1024,
             carries_payload: false,
+            forgery: None,
             cores: None,
         }
     }

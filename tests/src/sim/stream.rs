@@ -23,6 +23,8 @@ pub(super) struct Train {
     pub(super) datagrams: Vec<Vec<u8>>,
     /// The highest window that one of its blocks belongs to.
     pub(super) window: u32,
+    /// Made by somebody else than the sender: the bytes behind the headers are false.
+    pub(super) is_forged: bool,
 }
 
 impl Train {
@@ -34,7 +36,16 @@ impl Train {
     ) -> Self {
         let windows = headers.iter().map(|header| geometry.window_of(header.block));
         let window = windows.max().unwrap_or(0);
-        Self { session, headers, datagrams, window }
+        Self { session, headers, datagrams, window, is_forged: false }
+    }
+
+    /// The same with false bytes.
+    pub(super) fn forged(
+        geometry: &Geometry,
+        session: SessionId,
+        headers: Vec<SymbolHeader>,
+    ) -> Self {
+        Self { is_forged: true, ..Self::new(geometry, session, headers, Vec::new()) }
     }
 
     /// The datagrams that are `damaged` on the way are refused at the end of it.

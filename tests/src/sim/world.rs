@@ -13,11 +13,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use common::digest::Digest;
+use common::digest::{Digest, SymbolDigest};
 use common::geometry::Geometry;
-use common::id::SessionId;
+use common::id::{BlockIndex, SessionId};
 use common::time::Timestamp;
-use common::wire::{Activation, Announce, CHECKSUM_BYTES, Message, SymbolHeader};
+use common::wire::{Activation, Announce, CHECKSUM_BYTES, Hashes, Message, SymbolHeader};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use receiver::session as host_side;
@@ -26,6 +26,7 @@ use sender::session::{self as sender_side, Destination, Expect, Outcome, Quorum}
 use super::Account;
 use super::fabric::{Loss, Mask, Path, RACK_HOSTS};
 use super::feedback::Way;
+use super::forger::forge;
 use super::host::{Host, LAG_MAX, Scratch};
 use super::payload::Payload;
 use super::setup::{
@@ -111,14 +112,14 @@ impl World {
     /// A world at the start of time; its sender begins to listen.
     pub fn new(setup: Setup) -> Self {
         let mut rng = StdRng::seed_from_u64(setup.seed);
+        let announce = announce(&setup);
+        let geometry = announce.geometry;
         let hosts: Vec<_> =
-            (0..setup.hosts).map(|index| Host::new(index, &setup, &mut rng)).collect();
+            (0..setup.hosts).map(|index| Host::new(index, &setup, &geometry, &mut rng)).collect();
         let racks = match setup.faults.rack_loss {
             Loss::None => 0,
             _ => setup.hosts.div_ceil(RACK_HOSTS),
         };
-        let announce = announce(&setup);
-        let geometry = announce.geometry;
         let cores = setup.cores.or_else(|| thread::available_parallelism().ok());
         let cores = cores.map_or(1, NonZeroUsize::get);
         let mut world = Self {
@@ -130,7 +131,9 @@ impl World {
             threads: cores.min(setup.hosts / HOSTS_PER_THREAD_MIN).max(1),
             scratch: Scratch::default(),
             known_window: 0,
-            are_in_step: setup.faults.jitter > Duration::ZERO || setup.carries_payload,
+            are_in_step: setup.faults.jitter > Duration::ZERO
+                || setup.carries_payload
+                || setup.forgery.is_some(),
             shared: Path::new(setup.faults.shared_loss, &mut rng),
             racks: (0..racks).map(|_| Path::new(setup.faults.rack_loss, &mut rng)).collect(),
             feedback: Path::new(setup.faults.feedback_loss, &mut rng),
@@ -494,6 +497,10 @@ impl World {
                 sender_side::Output::Message(to, seq, message) => {
                     self.multicast_message(reach(to), seq, &message);
                 }
+                sender_side::Output::Hashes(to, seq, block, part) => {
+                    let hashes = Message::Hashes(blank(&self.fabric.geometry, block, part));
+                    self.multicast_message(reach(to), seq, &hashes);
+                }
                 sender_side::Output::Prepare(block) => {
                     sender.handle_prepared(block);
                     if let Some(payload) = &mut self.payload {
@@ -546,7 +553,14 @@ impl World {
             None => Vec::new(),
         };
         let (count, session) = (headers.len(), SessionId(self.incarnation));
+        let forged = self
+            .fabric
+            .setup
+            .forgery
+            .map(|forgery| forge(forgery, geometry, session, &headers, &mut self.rng));
         let train = Train::new(geometry, session, headers, datagrams);
+        // It is nearer: what it answers comes before the true ones.
+        forged.into_iter().for_each(|packet| self.send(reach, count, packet));
         self.send(reach, count, Packet::Train(train));
     }
 
@@ -571,6 +585,12 @@ impl World {
         }
         self.fabric.stream.push(entry);
     }
+}
+
+/// Digests without a byte behind them.
+fn blank(geometry: &Geometry, block: BlockIndex, part: u16) -> Hashes {
+    let none = SymbolDigest::from_bytes([0; SymbolDigest::BYTES]);
+    Hashes { block, part, digests: vec![none; geometry.part_symbols(block, part).len()] }
 }
 
 /// Whom a destination of the sender stands for here.
