@@ -13,6 +13,11 @@ use common::units::Bitrate;
 use crate::arena::Arena;
 use crate::cell::Cell;
 
+/// The product's name among the contestants.
+pub const OURS: &str = "fanfare";
+/// Its name where it seals what it sends.
+pub const SEALED: &str = "sealed";
+
 /// A way to bring a file to many hosts.
 pub trait Contestant: Sync {
     /// Its name in the table.

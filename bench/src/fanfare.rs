@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use ::tests::keyring::SiteKeys;
 use ::tests::lab::{Family, Host, INTERFACE, Node};
 use ::tests::process::Running;
 use anyhow::ensure;
@@ -11,7 +13,7 @@ use common::units::Bitrate;
 
 use crate::arena::Arena;
 use crate::cell::Cell;
-use crate::contestant::{Contestant, Setting, only_file, rates};
+use crate::contestant::{Contestant, OURS, SEALED, Setting, only_file, rates};
 use crate::program;
 
 const APP: &str = "shop";
@@ -24,6 +26,14 @@ const PACK_PATIENCE: Duration = Duration::from_secs(300);
 pub struct Fanfare {
     directory: PathBuf,
     profiler: Option<Profiler>,
+    seals: Seals,
+}
+
+/// Whether sessions are sealed, and with which keys.
+enum Seals {
+    None,
+    /// With keys that are made for each cell.
+    Fresh(Mutex<Option<SiteKeys>>),
 }
 
 /// What sender and first host run under when they are profiled.
@@ -88,7 +98,24 @@ impl Fanfare {
     /// # Errors
     /// When this program does not know its own place.
     pub fn beside_us() -> anyhow::Result<Self> {
-        Ok(Self { directory: program::directory()?, profiler: None })
+        Ok(Self { directory: program::directory()?, profiler: None, seals: Seals::None })
+    }
+
+    /// The same, under keys.
+    pub fn sealed(self) -> Self {
+        Self { seals: Seals::Fresh(Mutex::default()), ..self }
+    }
+
+    /// Adds what keys or their absence ask for.
+    fn seal(&self, command: &mut Command, directory: impl FnOnce(&SiteKeys) -> PathBuf) {
+        match &self.seals {
+            Seals::None => command.arg("--insecure"),
+            Seals::Fresh(keys) => {
+                let keys = keys.lock().unwrap_or_else(PoisonError::into_inner);
+                let keys = keys.as_ref().expect("they are made with the bundle");
+                command.arg("--keys").arg(directory(keys))
+            }
+        };
     }
 
     /// The same, with the sender and the first host under a profiler.
@@ -104,8 +131,13 @@ impl Fanfare {
     pub fn pack(&self, arena: &Arena) -> anyhow::Result<()> {
         let mut command = arena.lab().sender().command(self.directory.join("fanfare"));
         command.arg("pack").arg(arena.source());
+        if let Seals::Fresh(keys) = &self.seals {
+            let fresh = SiteKeys::make(arena.desk(), "bench");
+            command.arg("--key").arg(fresh.release_key());
+            keys.lock().unwrap_or_else(PoisonError::into_inner).replace(fresh);
+        }
         command.args(["--app", APP, "--release", "1", "--image", "raw", "-o"]);
-        command.arg(Self::bundle(arena));
+        command.arg(self.bundle(arena));
         let ending = Running::start("pack", &mut command, &arena.lab().logs()).wait(PACK_PATIENCE);
         ensure!(ending.code == Some(0), "fanfare pack failed: {}", ending.stderr.trim());
         Ok(())
@@ -124,14 +156,20 @@ impl Fanfare {
         }
     }
 
-    fn bundle(arena: &Arena) -> PathBuf {
-        arena.desk().join("release.fan")
+    fn bundle(&self, arena: &Arena) -> PathBuf {
+        arena.desk().join(match self.seals {
+            Seals::None => "release.fan",
+            Seals::Fresh(_) => "signed.fan",
+        })
     }
 }
 
 impl Contestant for Fanfare {
     fn name(&self) -> &'static str {
-        "fanfare"
+        match self.seals {
+            Seals::None => OURS,
+            Seals::Fresh(_) => SEALED,
+        }
     }
 
     fn needs(&self) -> (Vec<PathBuf>, &'static str) {
@@ -158,7 +196,8 @@ impl Contestant for Fanfare {
     fn host_command(&self, host: &Host) -> Command {
         let who = (host.name() == PROFILED_HOST).then_some("host");
         let mut command = self.command(host.node(), "fanhost", who);
-        command.args(["run", "--insecure", "--interface", INTERFACE, "--app", APP]);
+        command.args(["run", "--interface", INTERFACE, "--app", APP]);
+        self.seal(&mut command, |keys| keys.host(host.name(), None));
         command.args(["--host", host.name(), "--store"]).arg(host.store());
         command
     }
@@ -169,8 +208,9 @@ impl Contestant for Fanfare {
 
     fn send_command(&self, arena: &Arena, setting: &Setting) -> Command {
         let mut command = self.command(arena.lab().sender(), "fanfare", Some("sender"));
-        command.arg("send").arg(Self::bundle(arena));
-        command.args(["--insecure", "--json", "--progress", "none", "--interface", INTERFACE]);
+        command.arg("send").arg(self.bundle(arena));
+        self.seal(&mut command, SiteKeys::sender);
+        command.args(["--json", "--progress", "none", "--interface", INTERFACE]);
         // The peers switch nothing: neither does this.
         command.args(["--activate", "hold", "--expect", &arena.cell().hosts.to_string()]);
         command.args(&setting.arguments);

@@ -185,9 +185,13 @@ fn root() -> &'static Path {
 /// since those decide nothing.
 fn sessions_digest() -> Digest {
     let mut paths: Vec<PathBuf> = Vec::new();
-    for directory in ["sender/src/session", "receiver/src/session"] {
-        let entries = std::fs::read_dir(root().join(directory)).expect("the sessions' sources");
-        paths.extend(entries.map(|entry| entry.expect("a readable directory").path()));
+    let mut directories =
+        ["sender/src/session", "receiver/src/session"].map(|it| root().join(it)).to_vec();
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).expect("the sessions' sources") {
+            let path = entry.expect("a readable directory").path();
+            if path.is_dir() { directories.push(path) } else { paths.push(path) }
+        }
     }
     paths.retain(|path| path.file_name().is_some_and(|name| name != "tests.rs"));
     paths.extend(MECHANISMS.map(|name| root().join(format!("common/src/{name}.rs"))));

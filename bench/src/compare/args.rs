@@ -89,8 +89,10 @@ pub struct Args {
 /// A contestant, or the raw ceiling beside them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Name {
-    /// The product.
+    /// The product, in the clear.
     Fanfare,
+    /// The product, under keys.
+    Sealed,
     /// UFTP.
     Uftp,
     /// udpcast.

@@ -2,13 +2,14 @@
 
 use super::args::{Args, Name};
 use super::remembered::Remembered;
-use super::report::{CellReport, Entry, OURS};
+use super::report::{CellReport, Entry};
 use super::trial::{Trial, try_all};
 use super::{ceiling, tell};
 use crate::arena::Arena;
 use crate::cell::Cell;
 use crate::conditions::Conditions;
 use crate::contestant::{Contestant, Setting};
+use crate::contestant::{OURS, SEALED};
 use crate::interrupt::{Interrupted, Leftovers};
 use crate::race::{self, Failure};
 
@@ -88,7 +89,7 @@ impl Contest<'_> {
         let (cell, name) = (arena.cell(), contestant.name());
         let mut settings = contestant.settings(cell);
         settings.truncate(self.args.tries.into());
-        let given = self.args.fanfare.as_ref().filter(|_| name == OURS);
+        let given = self.args.fanfare.as_ref().filter(|_| [OURS, SEALED].contains(&name));
         let trial = match (given, known.and_then(|known| known.get(cell, name))) {
             (Some(arguments), _) => Trial::Best(Setting::new(arguments, None)),
             (None, Some(Some(arguments))) => Trial::Best(Setting::new(arguments, None)),

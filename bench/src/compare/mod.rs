@@ -84,6 +84,7 @@ fn contestants(args: &Args) -> anyhow::Result<Vec<Box<dyn Contestant>>> {
     for name in &args.contestants {
         match name {
             Name::Fanfare => all.push(Box::new(Fanfare::beside_us()?)),
+            Name::Sealed => all.push(Box::new(Fanfare::beside_us()?.sealed())),
             Name::Uftp => all.push(Box::new(Uftp)),
             Name::Udpcast => all.push(Box::new(Udpcast)),
             Name::Norm => all.push(Box::new(Norm::in_directory(&program::directory()?))),

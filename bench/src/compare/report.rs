@@ -14,14 +14,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::cell::Cell;
 use crate::conditions::Conditions;
+use crate::contestant::{OURS, SEALED};
 use crate::meter::watch::Used;
 use crate::race::{Run, Watched};
 use crate::statistics::{mean, median, range};
 
 /// Version of the file's form.
 const SCHEMA: u32 = 1;
-/// The contestant that the others are the peers of.
-pub const OURS: &str = "fanfare";
 
 /// All cells that were compared.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -150,7 +149,7 @@ impl CellReport {
 
     /// Goodput of `entry` over that of the best peer that finished.
     pub fn ratio(&self, entry: &Entry) -> Option<f64> {
-        let peers = self.entries.iter().filter(|entry| entry.name != OURS);
+        let peers = self.entries.iter().filter(|entry| ![OURS, SEALED].contains(&&*entry.name));
         let best = peers.filter_map(|peer| self.goodput(peer)).reduce(f64::max)?;
         self.goodput(entry).map(|goodput| goodput / best)
     }

@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::units::ByteSize;
 
-use super::report::{CellReport, Entry, OURS, Usage};
+use super::report::{CellReport, Entry, Usage};
 use crate::columns::markdown;
 use crate::conditions::Conditions;
+use crate::contestant::OURS;
 
 /// Failures of a contestant that are shown; more would say the same.
 const FAILURES_SHOWN: usize = 2;
