@@ -83,7 +83,7 @@ fn who_forges_symbols_at_the_senders_rate_costs_a_tenth_at_most_and_is_named() {
             Attack::FalseSymbols(_) => expect_alarms(&with, "foreign", |it| it.ip() == forger),
             _ => expect_alarms(&with, "false_symbols", |it| it.ip() == sender),
         }
-        assert!(with.ending.stderr.contains("forged"), "{}", with.ending.stderr);
+        assert!(with.ending.stderr.contains("forge"), "{}", with.ending.stderr);
     }
     let log = lab.hosts()[2].log();
     for what in ["(foreign-source", "(false-symbol", "forged datagrams came from", "is asked for"] {

@@ -132,11 +132,12 @@ pub fn play(node: &Node, recording: &[(SocketAddr, Vec<u8>)]) {
     }
 }
 
-/// A socket for whole packets.
-fn speak_as_another() -> OwnedFd {
+/// A socket for whole packets, which leave where `address` is.
+fn speak_as_another(address: Ipv4Addr) -> OwnedFd {
     let raw = socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::RAW));
     let raw = raw.expect("the lab runs as root");
     rustix::io::ioctl_fionbio(&raw, true).expect("a socket can");
+    rustix::net::sockopt::set_ip_multicast_if(&raw, &address).expect("the address is ours");
     raw
 }
 
@@ -200,7 +201,7 @@ impl<'a> Attacker<'a> {
             control: listen(Family::V4.group(), address),
             data: None,
             own: speak(address),
-            raw: matches!(attack, Attack::FalseSender(_)).then(speak_as_another),
+            raw: matches!(attack, Attack::FalseSender(_)).then(|| speak_as_another(address)),
             rng: StdRng::seed_from_u64(7),
             victim: None,
             recorded: Vec::new(),
