@@ -60,10 +60,10 @@ fn signed(site: &Site, label: &str) -> Bundle {
 }
 
 /// A raw one of a few megabytes, whose image a host keeps.
-fn signed_image(site: &Site, label: &str) -> Bundle {
+fn signed_image(site: &Site, label: &str, sequence: u64) -> Bundle {
     let path = site.path().join(label);
     fixture::make_noise(&path, label, 3 << 20);
-    sign(site, Pack::of(&path, label, Image::Raw))
+    sign(site, Pack::of(&path, label, Image::Raw).arg(&format!("--sequence={sequence}")))
 }
 
 fn sign(site: &Site, pack: Pack) -> Bundle {
@@ -302,7 +302,7 @@ fn a_fleet_goes_back_by_a_bundle_that_is_signed_again() {
     let mut site = Site::new();
     let (keys, _) = keys(&site);
     start(&mut site, "a", |_| {});
-    let (one, two) = (signed_image(&site, "r1"), signed_image(&site, "r2"));
+    let (one, two) = (signed_image(&site, "r1", 1), signed_image(&site, "r2", 2));
     let first = send(&site, &one).expect_exit(exit::DONE);
     send(&site, &two).expect_exit(exit::DONE);
     let (name, says) = fault(&send(&site, &one).expect_exit(exit::NOT_REACHED));
