@@ -2,12 +2,13 @@
 //!
 //! [`source`] reads a file into lines of code and of comment; [`rules`] judges one file at a time;
 //! [`protocol`] compares what the code cites with what docs/PROTOCOL.md says; [`programs`] what it
-//! calls with what `tests/run` installs.
+//! calls with what `tests/run` installs; [`supply`] what it is built from with `deny.toml`.
 
 mod programs;
 mod protocol;
 mod rules;
 mod source;
+mod supply;
 
 use std::path::{Path, PathBuf};
 
@@ -81,6 +82,16 @@ fn every_program_that_is_called_is_installed_by_tests_run() {
     let sources = source::read_all(&root());
     let missing = sources.iter().flat_map(|source| programs::missing(source, &installed));
     assert_none(&missing.collect::<Vec<_>>());
+}
+
+#[test]
+fn everything_built_from_is_allowed_by_deny_toml() {
+    let text = std::fs::read_to_string(root().join("deny.toml")).expect("deny.toml is there");
+    let rules = supply::Rules::parse(&text).unwrap_or_else(|error| panic!("deny.toml: {error}"));
+    let crates = rules.crates(&root());
+    assert!(crates.len() > 100, "cargo knows {} crates", crates.len());
+    let objections: Vec<String> = crates.iter().flat_map(|it| rules.objections(it)).collect();
+    assert!(objections.is_empty(), "{}\n", objections.join("\n"));
 }
 
 #[test]
