@@ -54,9 +54,10 @@ impl fmt::Debug for Digest {
 
 /// The first half of the BLAKE3-256 digest of one symbol's bytes.
 ///
-/// It decides which symbols a block is put together from, not what is installed: whatever comes out is
-/// held against full digests. A forger needs one symbol of a session that passes: 2¹²⁸ tries divided by
-/// the number of symbols; with 8 bytes that would be 2⁴⁴ for 2²⁰ symbols, two days of a graphics card.
+/// It decides which symbols a block is put together from, not what is installed: whatever comes out
+/// is held against full digests. A forger needs one symbol of a session that passes: 2¹²⁸ tries
+/// divided by the number of symbols; with 8 bytes that would be 2⁴⁴ for 2²⁰ symbols, two days of a
+/// graphics card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SymbolDigest([u8; Self::BYTES]);
 

@@ -39,13 +39,14 @@ pub const WINDOW_BLOCKS_MAX: u16 = 64;
 /// Symbols of one train (one system call, one departure): larger bursts overrun shallow queues.
 pub const TRAIN_SYMBOLS_MAX: usize = 16;
 
-/// Digests in one HASHES: as many symbols as a word of a host's bitmap marks. Their 1024 bytes leave
-/// room for a signature in a control datagram.
+/// Digests in one HASHES: as many symbols as a word of a host's bitmap marks. Their 1024 bytes
+/// leave room for a signature in a control datagram.
 pub const HASHES_DIGESTS_MAX: u16 = 64;
-/// Blocks whose digests a host keeps in one session, 20 KB each at the default sizes: those that may
-/// be under assembly (57), and as many again as a sender repairs and a window brings.
+/// Blocks whose digests a host keeps in one session, 20 KB each at the default sizes: those that
+/// may be under assembly (57), and as many again as a sender repairs and a window brings.
 pub const PROOF_BLOCKS_MAX: usize = 128;
-/// Addresses of forgers that a host tells apart in one session; who has more of them is told as one.
+/// Addresses of forgers that a host tells apart in one session; who has more of them is told as
+/// one.
 pub const FORGERS_MAX: usize = 16;
 
 /// Largest preamble: the tables of an image of about 80 GB.

@@ -1,7 +1,7 @@
 //! Who sends what looks like a session's data and is not its sender's: counts and addresses.
 //!
-//! Not here: how false symbols are told, and the log (`suspects`). Invariant: at most [`FORGERS_MAX`] addresses are kept,
-//! whoever forges how many.
+//! Not here: how false symbols are told, and the log (`suspects`). Invariant: at most
+//! [`FORGERS_MAX`] addresses are kept, whoever forges how many.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
