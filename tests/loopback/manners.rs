@@ -100,7 +100,7 @@ fn the_data_path_takes_half_of_the_cores_and_the_disk_when_nobody_else_wants_it(
         let mut site = Site::new();
         let mut command = site.daemon_command("a");
         let place = site.start_command("a", command.args(arguments));
-        // A tar has all threads there are: one more unpacks it while it comes.
+        // A tar has all threads there are: two more unpack it while it comes.
         let bundle = site.bundle("r1", Image::Tar);
         let send = site.send(&bundle).expect(1).rate("2Mbit");
         let sending = send.start_here(Family::V4, &site.logs());
@@ -109,11 +109,11 @@ fn the_data_path_takes_half_of_the_cores_and_the_disk_when_nobody_else_wants_it(
         assert!(holds_within(DEADLINE, has_all), "{}", sending.process.tails());
         let threads = threads(&site, process);
         let (path, others): (Vec<_>, Vec<_>) = threads.iter().partition(|(name, _)| {
-            // Pruning is no hurry either.
-            let others = ["installer", "unpack", "housekeeping"];
+            // Pruning is no hurry either, and removing what was pruned.
+            let others = ["installer", "unpack", "unpack-feed", "housekeeping", "trash"];
             name.starts_with("worker-") || others.contains(&name.as_str())
         });
-        assert_eq!(path.len(), workers + 3, "{threads:#?}");
+        assert_eq!(path.len(), workers + 5, "{threads:#?}");
         assert!(path.iter().all(|(_, rank)| (rank == "idle") == is_idle), "{threads:#?}");
         assert!(others.len() >= 2 && others.iter().all(|it| it.1 != "idle"), "{threads:#?}");
     }
