@@ -132,7 +132,7 @@ impl Fanfare {
         let mut command = arena.lab().sender().command(self.directory.join("fanfare"));
         command.arg("pack").arg(arena.source());
         if let Seals::Fresh(keys) = &self.seals {
-            let fresh = SiteKeys::make(arena.desk(), "bench");
+            let fresh = SiteKeys::make(arena.lab().directory(), "bench");
             command.arg("--key").arg(fresh.release_key());
             keys.lock().unwrap_or_else(PoisonError::into_inner).replace(fresh);
         }
