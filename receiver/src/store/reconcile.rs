@@ -49,6 +49,12 @@ impl App {
         // The same for a user who receives images there.
         let mode = if is_inside || self.tenant.is_some() { 0o711 } else { 0o700 };
         self.apply(Step::MakeDirectory { path: self.layout.directory().to_path_buf(), mode })?;
+        if self.tenant.is_some() {
+            // One process made them, perhaps, and left nobody through.
+            for path in [self.layout.directory().parent(), Some(self.layout.directory())] {
+                self.let_through(path.expect("an app lies in a store"))?;
+            }
+        }
         let private = [self.layout.incoming(), self.layout.images(), self.layout.manifests()];
         let public = [self.layout.root().to_path_buf(), self.layout.releases()];
         for path in public {
@@ -58,6 +64,16 @@ impl App {
             self.apply(Step::MakeDirectory { path, mode: 0o700 })?;
         }
         self.assign_incoming()
+    }
+
+    /// Has everybody pass through a directory, which nobody can list for that.
+    fn let_through(&self, path: &Path) -> Result<(), StoreError> {
+        let facts = path.metadata().map_err(|error| StoreError::of_read(path.display(), &error))?;
+        let mode = facts.permissions().mode() & 0o7777;
+        match mode & 0o011 {
+            0o011 => Ok(()),
+            _ => self.apply(Step::SetMode { path: path.to_path_buf(), mode: mode | 0o011 }),
+        }
     }
 
     /// A directory made by somebody else, through which services cannot reach the app's root.

@@ -18,7 +18,6 @@ mod tests;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use common::count::counted;
@@ -148,8 +147,7 @@ fn add_pins(holders: &mut Vec<Holder>, path: &Path) {
         return;
     }
     let hold = || Hold { how: How::Pin, count: 1, path: path.to_path_buf() };
-    let inode = path.metadata().map_or(0, |facts| facts.ino());
-    let owners = pins::owners(&process::locks(), inode);
+    let owners = pins::owners_of(path);
     if owners.is_empty() {
         // Another container's, or those that it was inherited from have ended.
         let (command, unit, age_seconds) = ("[run-pinned]".into(), None, None);

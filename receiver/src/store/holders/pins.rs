@@ -4,7 +4,7 @@
 //! What a process has open only root's CAP_SYS_PTRACE may look at, and the helper has it not; a
 //! lock anybody can run into. Not here: that a pinned release is kept.
 
-#![expect(clippy::disallowed_methods, reason = "waits for somebody else who looks")]
+#![expect(clippy::disallowed_methods, reason = "reads /proc, waits for somebody else who looks")]
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -36,17 +36,27 @@ pub(super) fn is_pinned(path: &Path) -> bool {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let Ok(directory) = rustix::fs::openat(CWD, path, flags, Mode::empty()) else { return false };
     let until = Instant::now() + LOOK_WAIT;
-    loop {
-        match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-            Err(Errno::WOULDBLOCK) if Instant::now() < until => std::thread::sleep(LOOK_RETRY),
-            result => return matches!(result, Err(Errno::WOULDBLOCK)),
+    while let Err(Errno::WOULDBLOCK) =
+        rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive)
+    {
+        // While this is open, others take this process for a user of the release.
+        if !owners_of(path).is_empty() || Instant::now() >= until {
+            return true;
         }
+        std::thread::sleep(LOOK_RETRY);
     }
+    false
+}
+
+/// The processes that pinned the release at `path`, as far as the kernel names them.
+pub(super) fn owners_of(path: &Path) -> Vec<u32> {
+    let Ok(facts) = rustix::fs::stat(path) else { return Vec::new() };
+    owners(&std::fs::read_to_string("/proc/locks").unwrap_or_default(), facts.st_ino)
 }
 
 /// The processes that `locks`, as /proc/locks has them, names for a shared lock on this inode; the
 /// kernel names those that took it, not those that inherited it.
-pub(super) fn owners(locks: &str, inode: u64) -> Vec<u32> {
+fn owners(locks: &str, inode: u64) -> Vec<u32> {
     let owner = |line: &str| {
         let mut fields = line.split_whitespace().skip(1);
         let words = [fields.next()?, fields.next()?, fields.next()?];
@@ -72,9 +82,7 @@ mod tests {
         let copy = pinned.try_clone().unwrap();
         drop(pinned);
         assert!(is_pinned(path));
-        let inode = rustix::fs::fstat(&copy).unwrap().st_ino;
-        let locks = std::fs::read_to_string("/proc/locks").unwrap();
-        assert!(owners(&locks, inode).contains(&std::process::id()), "{locks}");
+        assert_eq!(owners_of(path), [std::process::id()]);
         drop(copy);
         assert!(!is_pinned(path));
     }

@@ -53,11 +53,6 @@ pub(super) fn all() -> io::Result<Vec<Process>> {
     Ok(all)
 }
 
-/// The locks of files that the kernel knows.
-pub(super) fn locks() -> String {
-    fs::read_to_string("/proc/locks").unwrap_or_default()
-}
-
 impl Process {
     /// The process of this number, if there is one.
     pub(super) fn of(id: u32) -> Self {

@@ -189,6 +189,10 @@ fn a_store_goes_from_one_process_to_two_and_back() {
     assert_eq!(owners(), [0, 0]);
     drop(place.open_for_tenant(Arc::new(SystemWorld)).unwrap());
     assert_eq!(owners(), [TENANT.user; 2]);
+    for path in [place.store.clone(), place.store.join("shop")] {
+        let mode = fs::metadata(&path).unwrap().mode() & 0o777;
+        assert_eq!(mode, 0o711, "he passes through {}", path.display());
+    }
     let partial = place.incoming().begin(&shop(), Arc::clone(&release.preamble)).unwrap();
     assert!(partial.held().len() > 1, "the first frame and the gaps");
     drop(partial);
