@@ -8,6 +8,7 @@
 //! * [`fixture`], [`tree`]: directories to pack, and the comparison of two of them;
 //! * [`lossy`]: a network that loses datagrams, for real sockets without root;
 //! * [`keyring`]: the keys of a site;
+//! * [`fuzz`]: every way that bytes of strangers come in, as a function of bytes;
 //! * [`watch`], [`hostile`], [`attack`]: a reader of `current` in a tight loop, a peer that sends
 //!   rubbish, and people who know what they do.
 //!
@@ -16,6 +17,7 @@
 
 pub mod attack;
 pub mod fixture;
+pub mod fuzz;
 pub mod hostile;
 pub mod keyring;
 pub mod lab;

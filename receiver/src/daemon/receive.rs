@@ -414,7 +414,9 @@ impl Intake<'_> {
                     self.spare.extend(member.assemblies.remove(&evicted));
                     member.assembly(block, self.spare).keep(symbol, bytes);
                 }
-                Verdict::KeepAndDecode { block, symbol } => {
+                Verdict::KeepAndDecode { block, symbol, evicted } => {
+                    let evicted = evicted.and_then(|evicted| member.assemblies.remove(&evicted));
+                    self.spare.extend(evicted);
                     member.assembly(block, self.spare).keep(symbol, bytes);
                     member.hand_on(block);
                 }

@@ -79,9 +79,26 @@ pub enum Verdict {
         block: BlockIndex,
         /// Their place in it.
         symbol: SymbolId,
+        /// Where their block is complete with its first symbol: the block whose bytes go for it.
+        evicted: Option<BlockIndex>,
     },
     /// Ignore them.
     Drop(DropReason),
+}
+
+impl Verdict {
+    /// The same, where it is `evicted` that makes room for it.
+    fn instead_of(self, evicted: Option<BlockIndex>) -> Self {
+        match (self, evicted) {
+            (Self::Keep { block, symbol }, Some(evicted)) => {
+                Self::KeepInsteadOf { block, symbol, evicted }
+            }
+            (Self::KeepAndDecode { block, symbol, .. }, evicted) => {
+                Self::KeepAndDecode { block, symbol, evicted }
+            }
+            (other, _) => other,
+        }
+    }
 }
 
 /// The blocks of one session.
@@ -234,7 +251,7 @@ impl Blocks {
                 self.bitmaps.insert(known.row, symbol);
                 known.held += 1;
                 match self.complete(block) {
-                    true => Verdict::KeepAndDecode { block, symbol },
+                    true => Verdict::KeepAndDecode { block, symbol, evicted: None },
                     false => Verdict::Keep { block, symbol },
                 }
             }
@@ -286,7 +303,8 @@ impl Blocks {
         match (self.mark_usual(header), evicted) {
             (Some(symbol), Some(evicted)) => Verdict::KeepInsteadOf { block, symbol, evicted },
             (Some(symbol), None) => Verdict::Keep { block, symbol },
-            (None, _) => self.judge(header),
+            // A block of one symbol is complete with it.
+            (None, evicted) => self.judge(header).instead_of(evicted),
         }
     }
 
@@ -418,14 +436,16 @@ impl Blocks {
         self.leave_pipeline(block, Standing::Missing);
     }
 
-    /// Nothing is needed of `block`: the host holds its bytes already.
-    pub fn held(&mut self, block: BlockIndex) {
+    /// Nothing is needed of `block`: the host holds its bytes already. Whether symbols of it are
+    /// kept, which are to go.
+    pub fn held(&mut self, block: BlockIndex) -> bool {
         let standing = self.blocks[block.0 as usize].standing;
         if matches!(standing, Standing::Missing | Standing::Open) {
             self.forget(block);
             self.blocks[block.0 as usize].standing = Standing::Done;
             self.count_done(block, 1);
         }
+        standing == Standing::Open
     }
 
     fn leave_pipeline(&mut self, block: BlockIndex, next: Standing) {
@@ -511,7 +531,7 @@ mod tests {
         assert!(!kept(&mut blocks, 0, 14 + 5), "transmission 19 repeats symbol 5");
         let last = arrive(&mut blocks, 0, 11, 12);
         let (block, symbol) = (BlockIndex(0), SymbolId(11));
-        assert_eq!(last, Verdict::KeepAndDecode { block, symbol });
+        assert_eq!(last, Verdict::KeepAndDecode { block, symbol, evicted: None });
         assert!(!kept(&mut blocks, 0, 3), "a block that is handed on takes nothing");
         blocks.consumed(BlockIndex(0));
         assert_eq!(blocks.done(), 1);
@@ -577,6 +597,16 @@ mod tests {
         assert_eq!((blocks.evicted(), blocks.wasted()), (2, 3), "two held and one refused");
     }
 
+    #[test]
+    fn a_block_of_one_symbol_that_takes_anothers_place_says_so_as_well() {
+        // Block 0 is the preamble, of one symbol.
+        let mut blocks = Blocks::new(Geometry::new(64, 10, 4, 2, 64, 64 * 60).unwrap(), 1);
+        assert!(kept(&mut blocks, 1, 0));
+        let (block, symbol, evicted) = (BlockIndex(0), SymbolId(0), Some(BlockIndex(1)));
+        let verdict = arrive(&mut blocks, 0, 0, 1);
+        assert_eq!(verdict, Verdict::KeepAndDecode { block, symbol, evicted });
+    }
+
     // PROTOCOL 6.2: payload waits for the preamble, so the preamble must never wait for payload.
     #[test]
     fn payload_that_fills_the_memory_leaves_room_for_the_preamble() {
@@ -623,7 +653,7 @@ mod tests {
         blocks.spoiled(BlockIndex(0));
         blocks.assert_consistent();
         assert_eq!(blocks.want_beyond_announced(BlockIndex(0)), Some(20));
-        (0..4).for_each(|block| blocks.held(BlockIndex(block)));
+        assert!((0..4).all(|block| !blocks.held(BlockIndex(block))));
         blocks.assert_consistent();
         assert!(blocks.are_all_done());
     }

@@ -288,10 +288,10 @@ impl Session {
         let geometry = announce.geometry;
         let mut blocks = Blocks::new(geometry, facts.block_slots.max(1));
         if facts.holds_release {
-            (0..geometry.block_count()).for_each(|block| blocks.held(BlockIndex(block)));
+            (0..geometry.block_count()).for_each(|block| _ = blocks.held(BlockIndex(block)));
         } else if facts.holds_image {
             let payload = geometry.space_blocks(Space::Payload);
-            payload.for_each(|block| blocks.held(BlockIndex(block)));
+            payload.for_each(|block| _ = blocks.held(BlockIndex(block)));
         }
         let mut timers = Timers::default();
         let spread = (announce.timers.slot * announce.group_size).min(SPREAD_MAX);
@@ -515,7 +515,8 @@ impl Session {
     pub fn handle_store(&mut self, now: Timestamp, event: StoreEvent) {
         match event {
             StoreEvent::Prepared { held, held_blocks } => {
-                held_blocks.into_iter().for_each(|block| self.blocks.held(block));
+                let open = held_blocks.into_iter().filter(|block| self.blocks.held(*block));
+                self.outputs.extend(open.map(Output::Discard));
                 self.knows_held = true;
                 self.offer(now, held);
             }

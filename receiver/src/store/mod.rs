@@ -17,6 +17,7 @@
 mod adopt;
 mod app;
 mod audit;
+pub mod doors;
 mod error;
 mod holders;
 mod incoming;

@@ -108,7 +108,11 @@ impl Config {
         }
     }
 
-    fn parse(text: &str, path: &Path) -> Result<Self, Complaint> {
+    /// Reads the text of a file; `path` names it in errors.
+    ///
+    /// # Errors
+    /// When the text says something that is not understood.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, Complaint> {
         toml::from_str(text).map_err(|error: toml::de::Error| {
             let start = error.span().map_or(0, |span| span.start);
             let line = text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count() + 1;

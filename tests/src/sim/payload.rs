@@ -120,7 +120,9 @@ impl Received {
     pub(super) fn obey(&mut self, geometry: &Geometry, verdict: &Verdict, datagram: &[u8]) {
         let (block, symbol) = match *verdict {
             Verdict::Drop(_) => return,
-            Verdict::Keep { block, symbol } | Verdict::KeepAndDecode { block, symbol } => {
+            Verdict::Keep { block, symbol } => (block, symbol),
+            Verdict::KeepAndDecode { block, symbol, evicted } => {
+                evicted.into_iter().for_each(|evicted| self.discard(evicted));
                 (block, symbol)
             }
             Verdict::KeepInsteadOf { block, symbol, evicted } => {

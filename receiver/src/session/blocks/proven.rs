@@ -102,9 +102,14 @@ impl Blocks {
 
     /// The bytes of `block`, handed on with these symbols before anything was doubted, were wrong.
     /// They are kept until their digests tell the false ones; `None` where the block is not needed
-    /// any more.
+    /// any more, or memory has no room for it.
     pub fn reopen(&mut self, block: BlockIndex, symbols: &[SymbolId]) -> Option<Proven> {
         if self.blocks[block.0 as usize].standing != Standing::HandedOn {
+            return None;
+        }
+        if self.open.len() + self.handed_on > self.slots {
+            // The budget has become smaller meanwhile: all of the block is needed again.
+            self.spoiled(block);
             return None;
         }
         self.handed_on -= 1;

@@ -4,7 +4,6 @@ use std::io::Read;
 use std::path::Path;
 
 use super::Unpacked;
-use super::tree::Tree;
 use crate::store::error::StepError;
 use crate::store::step::Bounds;
 
@@ -14,8 +13,7 @@ pub(super) fn unpack(
     path: &Path,
     bounds: Bounds,
 ) -> Result<Unpacked, StepError> {
-    rustix::fs::mkdir(path, rustix::fs::Mode::RWXU)?;
-    super::unpack(archive, Tree::at(path)?, bounds)
+    super::unpack_here(archive, path, bounds)
 }
 
 /// One entry before it is written.

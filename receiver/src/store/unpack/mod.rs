@@ -109,6 +109,17 @@ fn unpack(archive: impl Read, tree: Tree, bounds: Bounds) -> Result<Unpacked, St
     unpacker.finish()
 }
 
+/// Unpacks `archive` into the new directory `path` in this process, without the fences around
+/// another: what remains is what this module itself keeps inside of the tree.
+pub(super) fn unpack_here(
+    archive: impl Read,
+    path: &std::path::Path,
+    bounds: Bounds,
+) -> Result<Unpacked, StepError> {
+    rustix::fs::mkdir(path, rustix::fs::Mode::RWXU)?;
+    unpack(archive, Tree::at(path)?, bounds)
+}
+
 /// Behind the end mark only padding may follow: a second archive there would be lost silently.
 fn expect_zeros(mut rest: impl Read) -> Result<(), StepError> {
     let mut buffer = [0; 8192];

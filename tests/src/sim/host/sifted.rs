@@ -38,7 +38,8 @@ impl Host {
                     sifting.discard(evicted);
                     sifting.keep(block, symbol, train.is_forged);
                 }
-                Verdict::KeepAndDecode { block, symbol } => {
+                Verdict::KeepAndDecode { block, symbol, evicted } => {
+                    evicted.into_iter().for_each(|evicted| sifting.discard(evicted));
                     sifting.keep(block, symbol, train.is_forged);
                     complete.push(block);
                 }
