@@ -15,6 +15,8 @@ use crate::wire::{Announce, CommonHeader, Message, WireError};
 const CHECKS_PER_SECOND: u32 = 500;
 /// Of one source address. Two senders behind one address announce 20 times a second.
 const CHECKS_PER_SOURCE: u32 = 100;
+/// Announces that are remembered: of a session, those of seven minutes.
+const SEEN_MAX: usize = 4096;
 /// Source addresses that are told apart.
 const SOURCES_MAX: usize = 32;
 
@@ -23,17 +25,31 @@ const SOURCES_MAX: usize = 32;
 pub struct Announces {
     keys: Vec<(u16, Secret)>,
     operators: Keyring,
+    tolerance: u64,
+    /// The beginnings of the tags of announces that were looked at.
+    seen: Vec<u64>,
+    next_seen: usize,
     second: Timestamp,
     checks: u32,
     sources: Vec<(IpAddr, u32)>,
 }
 
 impl Announces {
-    /// Opens what was closed with one of `groups` and signed by one of `operators`.
-    pub fn new(groups: &[SymmetricKey], operators: Keyring) -> Self {
+    /// Opens what was closed with one of `groups` and signed by one of `operators` at most
+    /// `tolerance` seconds ago.
+    pub fn new(groups: &[SymmetricKey], operators: Keyring, tolerance: u64) -> Self {
         let keys = groups.iter().map(|group| (context::epoch(group), context::announce_key(group)));
         let keys = keys.collect();
-        Self { keys, operators, second: Timestamp::ZERO, checks: 0, sources: Vec::new() }
+        Self {
+            keys,
+            operators,
+            tolerance,
+            seen: Vec::new(),
+            next_seen: 0,
+            second: Timestamp::ZERO,
+            checks: 0,
+            sources: Vec::new(),
+        }
     }
 
     /// Opens a datagram that came from `from` at `now`, unix seconds `wall`.
@@ -53,14 +69,18 @@ impl Announces {
             return Err(error);
         }
         let keys = self.keys.iter().filter(|(known, _)| *known == epoch);
-        let mut error = WireError::UnknownKey;
+        let mut opened = Err(WireError::UnknownKey);
         for (_, key) in keys {
-            match mac::open(key, datagram) {
-                Ok(inner) => return self.judge(now, wall, from, inner),
-                Err(other) => error = other,
+            opened = mac::open(key, datagram);
+            if opened.is_ok() {
+                break;
             }
         }
-        Err(error)
+        let inner = opened?;
+        if !self.is_first(datagram) {
+            return Err(WireError::Replayed);
+        }
+        self.judge(now, wall, from, inner)
     }
 
     fn judge(
@@ -76,8 +96,26 @@ impl Announces {
             return Err(WireError::TooManySigned);
         }
         signature::verify(&self.operators, Purpose::Announce, inner)?;
-        signature::check_expiry(inner, wall)?;
+        signature::check_age(inner, wall, self.tolerance)?;
         Ok((header, announce))
+    }
+
+    /// Whether this very announce has not been looked at before: no two of a sender are the same, and
+    /// what is sent again must not use up the checks of its source.
+    fn is_first(&mut self, datagram: &[u8]) -> bool {
+        let Some(tag) = datagram.last_chunk().map(|tag| u64::from_be_bytes(*tag)) else {
+            return false;
+        };
+        if self.seen.contains(&tag) {
+            return false;
+        }
+        if self.seen.len() < SEEN_MAX {
+            self.seen.push(tag);
+        } else {
+            self.seen[self.next_seen] = tag;
+            self.next_seen = (self.next_seen + 1) % SEEN_MAX;
+        }
+        true
     }
 
     /// Whether another signature may be looked at, in this second and of this source.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::announce::Announces;
 use super::context::{Context, Secret, epoch};
 use super::replay::StreamWindow;
-use super::signature::{self, Purpose};
+use super::signature::{self, HOST_TOLERANCE, Purpose};
 use super::stream::{Stream, StreamKey};
 use super::{append_checksum, control, mac};
 use crate::id::{BootNonce, SessionId};
@@ -40,7 +40,8 @@ impl HostSeal {
 
     /// Under `keys`.
     pub fn new(keys: Arc<HostKeys>) -> Self {
-        let announces = Announces::new(&keys.groups, keys.operators.clone());
+        let operators = keys.operators.clone();
+        let announces = Announces::new(&keys.groups, operators, HOST_TOLERANCE);
         Self { sealed: Some((keys, announces)) }
     }
 
@@ -181,7 +182,7 @@ impl SealedMember {
     fn judge(&self, kind: Kind, wall: u64, inner: &[u8]) -> Result<(), WireError> {
         signature::verify(&self.operators, Purpose::Control(self.context), inner)?;
         if signature::expires(kind) {
-            signature::check_expiry(inner, wall)?;
+            signature::check_age(inner, wall, HOST_TOLERANCE)?;
         }
         Ok(())
     }

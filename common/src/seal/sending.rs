@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::announce::Announces;
 use super::context::{self, Context, Secret};
 use super::replay::HostWindow;
-use super::signature::{self, Purpose};
+use super::signature::{self, GOOD_SECONDS, Purpose, SENDER_TOLERANCE};
 use super::stream::{Stream, StreamKey};
 use super::{TAG_BYTES, append_checksum, control, mac};
 use crate::id::{BootNonce, HostName, SessionId, Slot};
@@ -21,9 +21,6 @@ use crate::wire::{
 /// Processes of one host whose numbers are remembered: a host that restarts more often within a
 /// session is known anew.
 const PROCESSES_MAX: usize = 4;
-/// A signed order is good for so long, in seconds; orders are repeated with a new time.
-const ORDER_SECONDS: u64 = 600;
-
 /// All numbers of a stream were used: another datagram would repeat a nonce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("this session has sent 2³² datagrams and must not seal another: send again")]
@@ -79,7 +76,8 @@ impl SenderSeal {
     /// Seals the session that `announce` describes.
     pub fn new(keys: Arc<SenderKeys>, session: SessionId, announce: &Announce) -> Self {
         let context = Context::new(session, announce);
-        let foreign = Announces::new(std::slice::from_ref(&keys.group), keys.operators.clone());
+        let (groups, operators) = (std::slice::from_ref(&keys.group), keys.operators.clone());
+        let foreign = Announces::new(groups, operators, SENDER_TOLERANCE);
         let sealed = Sealed {
             streams: StreamKey::all(&keys.group, &context),
             announce: context::announce_key(&keys.group),
@@ -149,7 +147,7 @@ impl SenderSeal {
             None => append_checksum(from, out),
             Some(sealed) => {
                 control::set_epoch(&mut out[from..], sealed.epoch);
-                let expires = Some(wall + ORDER_SECONDS);
+                let expires = Some(wall + GOOD_SECONDS);
                 let operator = &sealed.keys.operator;
                 signature::sign(operator, Purpose::Announce, expires, from, out);
                 mac::close(&sealed.announce, from, out);
@@ -241,7 +239,7 @@ impl Sealed {
     fn sign(&self, message: &Message, wall: u64, from: usize, out: &mut Vec<u8>) {
         control::set_epoch(&mut out[from..], self.epoch);
         if signature::is_needed(message.kind()) {
-            let expires = signature::expires(message.kind()).then_some(wall + ORDER_SECONDS);
+            let expires = signature::expires(message.kind()).then_some(wall + GOOD_SECONDS);
             let purpose = Purpose::Control(self.context);
             signature::sign(&self.keys.operator, purpose, expires, from, out);
         }

@@ -17,9 +17,14 @@ use crate::wire::{Kind, SIGNATURE_BYTES, Tlv, WireError};
 
 pub(super) const SIGNATURE: u8 = 0x02;
 pub(super) const EXPIRES: u8 = 0x03;
+/// What is signed and expires is good for so long, in seconds; it is repeated with a new time.
+pub(super) const GOOD_SECONDS: u64 = 600;
 /// Signed messages may be this much older than they say: clocks of hosts are wrong by hours, rarely
 /// by days (an hour where a zone was mistaken, a day where a date was).
-const TOLERANCE_SECONDS: u64 = 24 * 3600;
+pub(super) const HOST_TOLERANCE: u64 = GOOD_SECONDS + 24 * 3600;
+/// An announce that a sender takes for that of a rival was signed so many seconds ago at most.
+/// Senders know the time; whoever played a recording could keep them from sending.
+pub(super) const SENDER_TOLERANCE: u64 = 10;
 
 /// Whether hosts take a message of this kind only with a signature: what they act upon, or answer
 /// all together.
@@ -87,11 +92,12 @@ pub(super) fn verify(keys: &Keyring, purpose: Purpose, inner: &[u8]) -> Result<(
     })
 }
 
-/// Checks that a signed message has a time to expire that is not over at `wall`, unix seconds.
+/// Checks that a signed message was signed at most `tolerance` seconds before `wall`, unix seconds,
+/// as the time tells at which it expires.
 ///
 /// # Errors
 /// [`WireError::Expired`], where it has none, too.
-pub(super) fn check_expiry(inner: &[u8], wall: u64) -> Result<(), WireError> {
+pub(super) fn check_age(inner: &[u8], wall: u64, tolerance: u64) -> Result<(), WireError> {
     let expires = inner
         .split_last_chunk::<{ SIGNATURE_BYTES + 8 }>()
         .and_then(|(rest, tail)| {
@@ -100,5 +106,6 @@ pub(super) fn check_expiry(inner: &[u8], wall: u64) -> Result<(), WireError> {
         })
         .flatten()
         .ok_or(WireError::Expired)?;
-    (expires.saturating_add(TOLERANCE_SECONDS) >= wall).then_some(()).ok_or(WireError::Expired)
+    let signed = expires.saturating_sub(GOOD_SECONDS);
+    (signed.saturating_add(tolerance) >= wall).then_some(()).ok_or(WireError::Expired)
 }

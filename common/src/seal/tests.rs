@@ -69,8 +69,12 @@ fn member_of(host: &mut HostSeal, sender: &SenderSeal) -> MemberSeal {
 }
 
 fn announced(sender: &SenderSeal) -> Vec<u8> {
+    announced_at(sender, WALL)
+}
+
+fn announced_at(sender: &SenderSeal, wall: u64) -> Vec<u8> {
     let mut datagram = Vec::new();
-    sender.close_announce(WALL, &Message::Announce(Box::new(announce())), &mut datagram);
+    sender.close_announce(wall, &Message::Announce(Box::new(announce())), &mut datagram);
     datagram
 }
 
@@ -129,8 +133,7 @@ fn every_changed_bit_that_a_member_of_the_group_closes_anew_is_found() {
 #[test]
 fn an_announce_of_days_ago_has_expired_and_one_of_hours_ago_has_not() {
     let datagram = announced(&sender(1, 2, 3));
-    let mut host = host("web-1");
-    let mut at = |wall| host.open_announce(Timestamp::ZERO, wall, FROM, &datagram).err();
+    let at = |wall| host("web-1").open_announce(Timestamp::ZERO, wall, FROM, &datagram).err();
     assert_eq!(at(0), None, "a clock at 1970 keeps nobody out");
     assert_eq!(at(WALL + 600 + 24 * 3600), None);
     assert_eq!(at(WALL + 601 + 24 * 3600), Some(WireError::Expired));
@@ -138,17 +141,47 @@ fn an_announce_of_days_ago_has_expired_and_one_of_hours_ago_has_not() {
 
 #[test]
 fn a_flood_of_signed_rubbish_costs_a_bounded_number_of_checks_and_shuts_nobody_out() {
-    let forged = announced(&sender(1, 2, 5));
+    let forger = sender(1, 2, 5);
     let right = announced(&sender(1, 2, 3));
     let mut host = host("web-1");
     let mut at = |from: u8, datagram: &[u8]| {
         let from = IpAddr::V4(Ipv4Addr::new(198, 18, 1, from));
         host.open_announce(Timestamp::from_micros(7), WALL, from, datagram).err()
     };
-    let refusals: Vec<_> = (0..1000).map(|_| at(1, &forged)).collect();
+    let forged = |nth| announced_at(&forger, WALL + nth);
+    let refusals: Vec<_> = (0..1000).map(|nth| at(1, &forged(nth))).collect();
     let checked = refusals.iter().filter(|it| **it == Some(WireError::UnknownKey)).count();
     assert_eq!(checked, 100, "then {:?}", refusals.last());
     assert_eq!(at(2, &right), None);
+}
+
+// PROTOCOL 10.3: what is played again does not use up the checks of whom it names as its source.
+#[test]
+fn a_recording_is_looked_at_once_and_shuts_nobody_out() {
+    let sender = sender(1, 2, 3);
+    let recording: Vec<_> = (0..50).map(|nth| announced_at(&sender, WALL - 999 + nth)).collect();
+    let mut host = host("web-1");
+    let mut hear =
+        |datagram: &[u8]| host.open_announce(Timestamp::from_micros(7), WALL, FROM, datagram).err();
+    recording.iter().for_each(|datagram| assert_eq!(hear(datagram), None));
+    for datagram in recording.iter().cycle().take(5000) {
+        assert_eq!(hear(datagram), Some(WireError::Replayed));
+    }
+    assert_eq!(hear(&announced(&sender)), None);
+}
+
+// PROTOCOL 10.3: a recording would keep every sender from sending.
+#[test]
+fn a_sender_takes_a_rival_for_one_only_as_long_as_it_speaks() {
+    let (mut one, rival) = (sender(1, 2, 3), sender(1, 2, 3));
+    let mut hears = |signed: u64| {
+        let datagram = announced_at(&rival, signed);
+        one.open_foreign(Timestamp::ZERO, WALL, FROM, &datagram).err()
+    };
+    assert_eq!(hears(WALL), None);
+    assert_eq!(hears(WALL + 30), None, "its clock is ahead");
+    assert_eq!(hears(WALL - 10), None);
+    assert_eq!(hears(WALL - 11), Some(WireError::Expired));
 }
 
 // PROTOCOL 10.2
@@ -330,8 +363,9 @@ fn a_restarted_host_is_heard_and_its_former_process_is_not_replayed() {
     let mut sender = sender(1, 2, 3);
     let mut seal = host("web-1");
     let join = |nonce: u64, seal: &mut HostSeal, sender: &SenderSeal| {
-        let (header, announce) =
-            seal.open_announce(Timestamp::ZERO, WALL, FROM, &announced(sender)).unwrap();
+        let (header, announce) = seal
+            .open_announce(Timestamp::ZERO, WALL, FROM, &announced_at(sender, WALL + nonce))
+            .unwrap();
         let mut member =
             seal.member(&header, &announce, BootNonce(nonce), Timestamp::ZERO).unwrap();
         let mut join = reports().remove(0);
@@ -354,8 +388,9 @@ fn a_process_that_joins_the_same_session_again_is_still_heard() {
     let mut host = host("web-1");
     for millis in [10, 50] {
         let at = Timestamp::from_micros(millis * 1000);
-        let (header, announce) =
-            host.open_announce(Timestamp::ZERO, WALL, FROM, &announced(&sender)).unwrap();
+        let (header, announce) = host
+            .open_announce(Timestamp::ZERO, WALL, FROM, &announced_at(&sender, WALL + millis))
+            .unwrap();
         let mut member = host.member(&header, &announce, NONCE, at).unwrap();
         for report in reports() {
             let mut datagram = Vec::new();

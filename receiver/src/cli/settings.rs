@@ -204,6 +204,7 @@ pub fn resolve(
     let store = store(&args.place, config);
     let keys = keys(&args.place, config)?;
     let apps = apps(&args.apps, &args.place, config, &store, &keys)?;
+    let sealing = sealing(args, config, &keys, &apps)?;
     Ok(Options {
         interface: args.interface.clone().or_else(|| config.interface.clone()),
         group,
@@ -212,7 +213,7 @@ pub fn resolve(
         store,
         host: host(args.host.as_ref(), config, machine_name)?,
         once: args.once,
-        keys: sealing(args, config, &keys)?,
+        keys: sealing,
         source: args.source,
         manners: manners(args, config),
     })
@@ -232,11 +233,18 @@ fn sealing(
     args: &RunArgs,
     config: &Config,
     keys: &KnownKeys,
+    apps: &[AppConfig],
 ) -> Result<Option<Arc<HostKeys>>, Complaint> {
     if args.insecure || config.insecure.unwrap_or(false) {
         return Ok(None);
     }
-    keys.sealing().map(|keys| Some(Arc::new(keys))).map_err(|reason| {
+    keys.sealing().and_then(|sealing| {
+        let believed = |app: &&AppConfig| app.trust.is_none();
+        match apps.iter().find(believed) {
+            Some(app) => Err(format!("there is no release.pub for {}", app.app)),
+            None => Ok(Some(Arc::new(sealing))),
+        }
+    }).map_err(|reason| {
         let line = format!(
             "no sender could be believed: {reason}; fanfare keygen makes keys; or give --insecure, \
              or insecure = true in {}, if any sender on this network may change what this host \

@@ -76,7 +76,9 @@ fn line(reason: DropReason) -> Option<&'static str> {
     Some(match reason {
         DropReason::BadTag => "no key of this site closes it",
         DropReason::UnknownKey => "it is closed or signed with a key that is not known here",
-        DropReason::BadSignature => "its signature is missing, wrong or of a time that is over",
+        DropReason::BadSignature => {
+            "it is signed by nobody who may, or for a time that is over: a recording, or a clock is wrong"
+        }
         DropReason::Replayed => "it was received before",
         DropReason::ForeignSource => {
             "it is made like a sender's, and the sender has another address"

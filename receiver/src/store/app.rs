@@ -187,8 +187,10 @@ impl App {
             return Ok(());
         }
         state.admits(manifest.epoch, manifest.sequence, id).map_err(|(fault, reason)| {
+            let newest = state.accepted.keys().last().filter(|_| fault == Fault::EpochOld);
+            let epoch = newest.map_or_else(String::new, |epoch| format!(" --epoch {epoch}"));
             let line = format!(
-                "{} {}: {reason}; fanfare sign --sequence next makes a newer release of it",
+                "{} {}: {reason}; fanfare sign --sequence next{epoch} makes a newer release of it",
                 self.config.app, manifest.label
             );
             StoreError::new(fault, line)

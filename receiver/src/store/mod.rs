@@ -220,14 +220,17 @@ impl Store {
         lines.collect()
     }
 
-    /// A line for each app whose releases only some are believed to make: who.
+    /// A line for each app: whose releases are believed.
     pub fn trusted(&self) -> Vec<String> {
-        let lines = self.apps.iter().filter_map(|(name, app)| {
-            let keys = app.config.trust.as_ref()?.lines(&app.lock().announced);
-            Some(match keys.is_empty() {
+        let lines = self.apps.iter().map(|(name, app)| {
+            let Some(trust) = &app.config.trust else {
+                return format!("{name}: there is no release key: anybody's releases are believed");
+            };
+            let keys = trust.lines(&app.lock().announced);
+            match keys.is_empty() {
                 true => format!("{name}: no key is trusted, so every release is refused"),
                 false => format!("{name}: releases are believed by {}", keys.join("; ")),
-            })
+            }
         });
         lines.collect()
     }

@@ -48,7 +48,7 @@ enum Kind {
     Release,
     /// Signs what a sender orders
     Operator,
-    /// Checked what a sender sends
+    /// Seals what a sender sends
     Group,
     /// Makes the keys of hosts
     Master,

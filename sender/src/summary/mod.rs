@@ -72,10 +72,11 @@ pub fn complaint(report: &Report, options: &SendOptions) -> Option<Complaint> {
         ),
         Outcome::NobodyJoined => format!(
             "nobody joined within {}: is fanhost running for {} on the same network with --group \
-             {}?{}",
+             {} and {}?{}",
             time(options.join_window),
             report.app,
             options.group,
+            if options.keys.is_some() { "keys of this site" } else { "--insecure, as here" },
             if options.ttl == 1 { " (--ttl 1 reaches this network only)" } else { "" }
         ),
         Outcome::Busy { host, user, started } => format!(
