@@ -100,8 +100,8 @@ impl Announces {
         Ok((header, announce))
     }
 
-    /// Whether this very announce has not been looked at before: no two of a sender are the same, and
-    /// what is sent again must not use up the checks of its source.
+    /// Whether this very announce has not been looked at before: no two of a sender are the same,
+    /// and what is sent again must not use up the checks of its source.
     fn is_first(&mut self, datagram: &[u8]) -> bool {
         let Some(tag) = datagram.last_chunk().map(|tag| u64::from_be_bytes(*tag)) else {
             return false;

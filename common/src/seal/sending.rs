@@ -76,6 +76,7 @@ impl SenderSeal {
     /// Seals the session that `announce` describes.
     pub fn new(keys: Arc<SenderKeys>, session: SessionId, announce: &Announce) -> Self {
         let context = Context::new(session, announce);
+        // PROTOCOL 10.3.
         let (groups, operators) = (std::slice::from_ref(&keys.group), keys.operators.clone());
         let foreign = Announces::new(groups, operators, SENDER_TOLERANCE);
         let sealed = Sealed {

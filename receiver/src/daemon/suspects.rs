@@ -77,7 +77,8 @@ fn line(reason: DropReason) -> Option<&'static str> {
         DropReason::BadTag => "no key of this site closes it",
         DropReason::UnknownKey => "it is closed or signed with a key that is not known here",
         DropReason::BadSignature => {
-            "it is signed by nobody who may, or for a time that is over: a recording, or a clock is wrong"
+            "it is signed by nobody who may, or for a time past: a recording, or a clock is \
+             wrong"
         }
         DropReason::Replayed => "it was received before",
         DropReason::ForeignSource => {

@@ -37,8 +37,7 @@ impl Refusals {
             DropReason::UnknownKey => "closed with another group's key, or from no host of ours",
             DropReason::Insecure => "one of us has keys and the other has none",
             DropReason::BadSignature => {
-                "signed by nobody who may, or at another time: a recording, or one of two clocks is \
-                 wrong"
+                "signed by nobody who may, or at another time: a recording, or a clock is wrong"
             }
             DropReason::Replayed => "received before: somebody records and repeats",
             _ => "not one of our messages",

@@ -1,7 +1,8 @@
 //! Both sides of a sealed session, and who has none of their keys between them.
 //!
 //! The datagrams are real ones, closed by one side; what the fuzzer gives is what they say, and
-//! what is done to them on the way: bits changed, ends cut, repeated, or other bytes in their place.
+//! what is done to them on the way: bits changed, ends cut, repeated, or other bytes in their
+//! place.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, LazyLock};
