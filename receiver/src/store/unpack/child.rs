@@ -65,7 +65,7 @@ impl From<Result<Unpacked, StepError>> for Answer {
 /// Does what whoever started this process says on standard input.
 ///
 /// # Errors
-/// When nobody there speaks to an unpacker; whatever else goes wrong is an [`Answer`].
+/// When nobody there speaks to an unpacker; whatever else goes wrong is an `Answer`.
 pub fn serve() -> io::Result<()> {
     // Whoever starts it removes the tree when it dies; nothing may be made in there after that.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
