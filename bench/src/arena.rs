@@ -60,7 +60,9 @@ impl Arena {
         let desk = lab.directory().join("desk");
         fs::create_dir_all(&desk).expect("the lab's directory is ours");
         let room = 2 * cell.file_bytes + SPARE_BYTES;
-        let mount = format!("-t tmpfs -o size={room} arena {}", desk.display());
+        // The file, and a bundle of it in the clear and one under keys.
+        let desk_room = room + cell.file_bytes;
+        let mount = format!("-t tmpfs -o size={desk_room} arena {}", desk.display());
         lab.sender().tool("mount", &mount);
         lab.hosts().iter().for_each(|host| host.put_store_on_tmpfs(room));
         let machines = lab.hosts().iter().map(|host| host.node()).chain([lab.sender()]);
