@@ -9,6 +9,7 @@ use tests::attack::{Attack, beside, play, record};
 use tests::fixture::is_full_run;
 use tests::keyring::SiteKeys;
 use tests::lab::{Family, HostOptions, Lab, Release, Shape};
+use tests::memory::MemoryWatch;
 use tests::outcome::{Outcome, exit};
 use tests::product::Send;
 
@@ -165,4 +166,33 @@ fn attackers_delay_nobody_and_are_seen() {
             || *what == "a liar";
         assert!(is_seen, "{what}: {} {}", outcome.report(), lab.hosts()[0].log());
     }
+}
+
+/// Goal: whoever floods without a limit ends nothing but the time that he takes. Method: as much as
+/// the machine can send, during a send that may come to nothing; then one that must come to its
+/// end.
+#[test]
+fn a_flood_without_a_limit_costs_no_memory_and_ends_with_itself() {
+    let mut lab = Lab::new(Shape::hosts(3).with("mallory").alone());
+    let keys = Arc::new(SiteKeys::make(lab.directory(), "shop"));
+    lab.start_hosts(&HostOptions::app("shop").keyed(&keys));
+    let first = lab.signed_release(&keys, "r1", 1 << 20);
+    let send = |release: &Release| Send::of(&release.bundle).keyed(&keys).expect(3);
+    send(&first).run(&lab, DEADLINE).expect_exit(exit::DONE);
+    let second = lab.signed_release(&keys, "r2", 4 << 20);
+    let memory = MemoryWatch::of(lab.host(1).daemon().pid());
+    let flooded = send(&second).arg("--timeout").arg("5s");
+    let mallory = lab.stranger("mallory");
+    let (outcome, sent) = beside(mallory, &Attack::Garbage, false, || flooded.run(&lab, DEADLINE));
+    let peak = memory.end();
+    eprintln!("{sent} datagrams beside it; exit {:?}; {peak:?}", outcome.ending.code);
+    assert!(sent > 5_000, "{sent} datagrams");
+    assert!(peak.both_bytes <= 256 << 20, "{peak:?}");
+    for host in lab.hosts() {
+        let link = host.current_link("shop").expect("it had one before");
+        assert!(link.starts_with("releases/r1-") || link.starts_with("releases/r2-"), "{link}");
+    }
+    let third = lab.signed_release(&keys, "r3", 1 << 20);
+    send(&third).run(&lab, DEADLINE).expect_exit(exit::DONE);
+    lab.hosts().iter().for_each(|host| host.expect_current(&third));
 }
