@@ -29,6 +29,7 @@ pub mod limits;
 pub mod net;
 pub mod pacer;
 pub mod seal;
+mod serde_text;
 pub mod sys;
 pub mod time;
 pub mod timers;

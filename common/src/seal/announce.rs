@@ -54,8 +54,9 @@ impl Announces {
 
     /// Opens a datagram that came from `from` at `now`, unix seconds `wall`.
     ///
-    /// # Errors [`WireError::Unsealed`] for an announce of plain mode whose checksum is right;
-    /// otherwise what is wrong with it.
+    /// # Errors
+    /// [`WireError::Unsealed`] for an announce of plain mode whose checksum is right; otherwise
+    /// what is wrong with it.
     pub fn open(
         &mut self,
         now: Timestamp,
