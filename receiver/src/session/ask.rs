@@ -11,7 +11,7 @@ use common::geometry::{Geometry, PartSet};
 use common::id::BlockIndex;
 use common::limits::BACKOFF_MIN;
 use common::time::Timestamp;
-use common::wire::{DOUBT_BLOCKS_MAX, NEED_BLOCKS_MAX};
+use common::wire::{DOUBT_BLOCKS_MAX, NEED_BLOCKS_MAX, Poll};
 use rand::rngs::StdRng;
 
 use super::blocks::Blocks;
@@ -54,19 +54,13 @@ impl Asking {
         }
     }
 
-    /// A poll with these parameters arrived at `now`.
-    pub fn on_poll(
-        &mut self,
-        now: Timestamp,
-        id: u32,
-        sent_at: u64,
-        interval: Duration,
-        size: u32,
-    ) {
-        self.poll = id;
-        self.echo = Some((sent_at, now));
-        self.interval = interval.clamp(BACKOFF_MIN, Duration::from_secs(1));
-        self.group_size = size;
+    /// `poll` arrived at `now`. True where it tells of a shorter interval than was known.
+    pub fn on_poll(&mut self, now: Timestamp, poll: &Poll) -> bool {
+        self.poll = poll.id;
+        self.echo = Some((poll.sent_at_us, now));
+        self.group_size = poll.group_size;
+        let interval = poll.backoff.clamp(BACKOFF_MIN, Duration::from_secs(1));
+        interval < std::mem::replace(&mut self.interval, interval)
     }
 
     /// A poll covers `block`.

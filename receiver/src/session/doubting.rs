@@ -58,6 +58,10 @@ impl Session {
         self.distrust(now, Trust::Proven);
         let proven = self.blocks.prove(block, part, false_symbols);
         self.on_proven(block, proven);
+        // What was false is missing: of the preamble nobody would ask for a whole window.
+        if !false_symbols.is_empty() {
+            self.consider_asking(now);
+        }
     }
 
     /// Somebody forges symbols: one differs from another of the same place in its block.
@@ -70,6 +74,8 @@ impl Session {
     pub(super) fn on_suspect(&mut self, now: Timestamp, block: BlockIndex, symbols: &[SymbolId]) {
         if self.blocks.is_done(block) {
             self.on_spoiled(block);
+            self.asking.cover(&self.geometry, block);
+            self.consider_asking(now);
         }
         match self.blocks.reopen(block, symbols) {
             Some(proven) => self.on_proven(block, proven),
@@ -96,6 +102,15 @@ impl Session {
         self.blocks.distrust(trust);
         self.reporting.count_by_polls();
         self.consider_doubting(now);
+    }
+
+    /// Where a poll has told of a shorter interval, a wait that was drawn from a longer one is
+    /// drawn anew.
+    pub(super) fn hasten_doubt(&mut self, now: Timestamp, is_shorter: bool) {
+        if is_shorter && self.timers.is_armed(TimerName::Doubt) {
+            let wait = self.asking.draw_doubt(&mut self.rng);
+            self.timers.arm_earlier(TimerName::Doubt, now + wait);
+        }
     }
 
     /// Asks for digests that are missed, after a random wait: others may ask for the same.

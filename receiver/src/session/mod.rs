@@ -469,7 +469,8 @@ impl Session {
         self.reporting.observe(via, [seq]);
         self.consider_role(via);
         self.group_size = poll.group_size;
-        self.asking.on_poll(now, poll.id, poll.sent_at_us, poll.backoff, poll.group_size);
+        let is_shorter = self.asking.on_poll(now, poll);
+        self.hasten_doubt(now, is_shorter);
         let mut is_contradicted = self.reporting.settle(via, seq);
         for count in &poll.blocks {
             if self.geometry.has_block(count.block) {

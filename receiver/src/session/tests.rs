@@ -510,3 +510,19 @@ fn counts_that_cannot_be_are_a_reason_to_doubt() {
     session.handle_poll(at(20), Via::Data, 3, &poll(2));
     assert!(session.needs_proof());
 }
+
+// PROTOCOL 6.10: whoever lacks the preamble asks for nothing else, and the next poll is far.
+#[test]
+fn a_forged_preamble_is_asked_for_as_soon_as_digests_have_shown_what_is_false() {
+    let mut session = session(Activation::Together);
+    let block = BlockIndex(0);
+    let blocks = vec![BlockCount { block, sent: 3, announced: 3 }];
+    session.handle_symbols(at(2), Via::Data, &[header(block, 0)], &mut Vec::new());
+    session.handle_poll(at(3), Via::Data, 1, &Poll { blocks, ..poll(1) });
+    assert_eq!(needs(&drain(&mut session, at(40))), 0, "it has enough");
+    session.handle_store(at(40), StoreEvent::Suspect { block, symbols: vec![SymbolId(0)] });
+    assert!(session.handle_hashes(at(41), Via::Data, 2, block, 0));
+    session.handle_proof(at(41), block, 0, &[SymbolId(0)]);
+    let outputs = drain(&mut session, at(70));
+    assert_eq!(needs(&outputs), 1, "{outputs:?}");
+}

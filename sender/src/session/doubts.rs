@@ -33,7 +33,7 @@ impl Session {
             self.outputs.push_back(Output::Notice(line));
             self.schedule.begin_to_prove();
         }
-        let pause = self.grtt.backoff() / 2;
+        let pause = self.grtt.backoff();
         let mut left = self.parts_left(doubt.slot);
         for (block, parts) in &doubt.blocks {
             if self.schedule.has_begun(*block) {
