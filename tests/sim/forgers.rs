@@ -26,7 +26,7 @@ fn run(setup: Setup) -> (Duration, f64, World) {
 #[test]
 fn who_forges_as_many_symbols_as_are_sent_costs_a_hundred_hosts_less_than_a_tenth() {
     let (without, ..) = run(setup(100, None));
-    for forgery in [Forgery::Symbols, Forgery::Ahead] {
+    for forgery in [Forgery::Symbols, Forgery::Ahead, Forgery::Anywhere] {
         let (with, efficiency, world) = run(setup(100, Some(forgery)));
         let share = without.as_secs_f64() / with.as_secs_f64();
         let wire = world.sender().wire_report();

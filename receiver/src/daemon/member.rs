@@ -16,7 +16,7 @@ use super::digests::Digests;
 use super::forgers::Forgers;
 use super::meeting::Current;
 use crate::pipeline::{Assembly, Work};
-use crate::session::{Ending, Meters, Output, Session, StoreEvent};
+use crate::session::{Ending, Kept, Meters, Output, Session, StoreEvent};
 use crate::status::SessionStatus;
 
 /// A session that the daemon will take part in once it is known what the store has of its release.
@@ -113,6 +113,21 @@ impl Member {
         self.work.submit(block, assembly);
     }
 
+    /// Does what the session wants with what is kept, before more of the same blocks comes.
+    pub fn obey_kept(&mut self, spare: &mut Vec<Assembly>) {
+        while let Some(order) = self.session.poll_kept() {
+            self.obey(order, spare);
+        }
+    }
+
+    fn obey(&mut self, order: Kept, spare: &mut Vec<Assembly>) {
+        match order {
+            Kept::Discard(block) => spare.extend(self.assemblies.remove(&block)),
+            Kept::HandOn(block) => self.hand_on(block),
+            Kept::ForgetDigests(block) => self.digests.forget(block),
+        }
+    }
+
     /// Does what the session wants; `None` when it is over, else its deadline.
     pub fn drain(
         &mut self,
@@ -124,9 +139,7 @@ impl Member {
             match self.session.poll_output() {
                 Output::Send(message) => self.send(own, outbound, &message),
                 Output::Listen(group) => self.listen_to = Some(group),
-                Output::Discard(block) => spare.extend(self.assemblies.remove(&block)),
-                Output::HandOn(block) => self.hand_on(block),
-                Output::ForgetDigests(block) => self.digests.forget(block),
+                Output::Kept(order) => self.obey(order, spare),
                 Output::Switch => self.work.activate(),
                 Output::Rejoin => self.rejoin(),
                 Output::Ended(ending) => {

@@ -336,6 +336,7 @@ impl Intake<'_> {
         member: &mut Member,
         datagrams: impl Iterator<Item = (SocketAddr, &'b mut [u8])>,
     ) {
+        member.obey_kept(self.spare);
         let (headers, symbols) = (Vec::with_capacity(TRAIN_MAX), Vec::with_capacity(TRAIN_MAX));
         let mut train = Train { now, via, headers, symbols };
         for (from, datagram) in datagrams {
@@ -387,7 +388,9 @@ impl Intake<'_> {
         check_origin(member, header.session, is_foreign.then_some(from))?;
         self.flush(member, train);
         member.heard_at = train.now;
-        handle_message(train.now, train.via, member, header.seq, &message)
+        let taken = handle_message(train.now, train.via, member, header.seq, &message);
+        member.obey_kept(self.spare);
+        taken
     }
 
     /// Has the train judged and copies what is kept: the only copy of a payload on its way.

@@ -13,7 +13,7 @@ use common::wire::{Doubt, Message};
 use super::blocks::Proven;
 use super::phase::Step;
 use super::proofs::Trust;
-use super::{Output, Session, TimerName, Via};
+use super::{Kept, Session, TimerName, Via};
 
 impl Session {
     /// Whether every symbol must be proven by its digest before its block is decoded.
@@ -36,7 +36,7 @@ impl Session {
         self.consider_role(via);
         match self.blocks.take_part(block, part) {
             Ok(forgotten) => {
-                self.outputs.extend(forgotten.map(Output::ForgetDigests));
+                self.kept.extend(forgotten.map(Kept::ForgetDigests));
                 true
             }
             Err(reason) => {
@@ -79,7 +79,7 @@ impl Session {
         }
         match self.blocks.reopen(block, symbols) {
             Some(proven) => self.on_proven(block, proven),
-            None => self.outputs.push_back(Output::Discard(block)),
+            None => self.kept.push_back(Kept::Discard(block)),
         }
         self.distrust(now, Trust::Shaken);
     }
@@ -93,8 +93,8 @@ impl Session {
     fn on_proven(&mut self, block: BlockIndex, proven: Proven) {
         match proven {
             Proven::Nothing => {}
-            Proven::Emptied => self.outputs.push_back(Output::Discard(block)),
-            Proven::Complete => self.outputs.push_back(Output::HandOn(block)),
+            Proven::Emptied => self.kept.push_back(Kept::Discard(block)),
+            Proven::Complete => self.kept.push_back(Kept::HandOn(block)),
         }
     }
 
@@ -143,7 +143,7 @@ impl Session {
     /// A block is done: its digests are of no use any more.
     pub(super) fn forget_digests(&mut self, block: BlockIndex) {
         if self.blocks.forget_digests(block) {
-            self.outputs.push_back(Output::ForgetDigests(block));
+            self.kept.push_back(Kept::ForgetDigests(block));
         }
     }
 }

@@ -222,12 +222,8 @@ pub enum Output {
     Send(Message),
     /// Listen to this group, too.
     Listen(SocketAddr),
-    /// Throw away what the assembly of a block holds.
-    Discard(BlockIndex),
-    /// Hand the assembly of a block on for decoding: all its symbols are proven.
-    HandOn(BlockIndex),
-    /// Throw away the digests of a block.
-    ForgetDigests(BlockIndex),
+    /// Do this with what is kept.
+    Kept(Kept),
     /// Switch `current` to the staged release.
     Switch,
     /// Renew the memberships of the data and the control group.
@@ -236,6 +232,17 @@ pub enum Output {
     Ended(Ending),
     /// Nothing to do until then; `None`: only input can wake us.
     Idle(Option<Deadline>),
+}
+
+/// What is to be done with symbols and digests that are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// Throw away what the assembly of a block holds.
+    Discard(BlockIndex),
+    /// Hand the assembly of a block on for decoding: all its symbols are proven.
+    HandOn(BlockIndex),
+    /// Throw away the digests of a block.
+    ForgetDigests(BlockIndex),
 }
 
 /// A host's side of one session.
@@ -273,6 +280,7 @@ pub struct Session {
     timers: Timers<TimerName>,
     rng: StdRng,
     outputs: VecDeque<Output>,
+    kept: VecDeque<Kept>,
 }
 
 impl Session {
@@ -327,6 +335,7 @@ impl Session {
             timers,
             rng,
             outputs: VecDeque::new(),
+            kept: VecDeque::new(),
         }
     }
 
@@ -373,7 +382,7 @@ impl Session {
     /// Another share of the process's memory: so many blocks may hold some.
     pub fn set_block_slots(&mut self, slots: usize) {
         let dropped = self.blocks.set_slots(slots);
-        self.outputs.extend(dropped.into_iter().map(Output::Discard));
+        self.kept.extend(dropped.into_iter().map(Kept::Discard));
     }
 
     /// A train of authenticated symbols of this session; one verdict for each is appended.
@@ -517,7 +526,7 @@ impl Session {
         match event {
             StoreEvent::Prepared { held, held_blocks } => {
                 let open = held_blocks.into_iter().filter(|block| self.blocks.held(*block));
-                self.outputs.extend(open.map(Output::Discard));
+                self.kept.extend(open.map(Kept::Discard));
                 self.knows_held = true;
                 self.offer(now, held);
             }
@@ -604,7 +613,15 @@ impl Session {
 
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Output {
-        self.outputs.pop_front().unwrap_or_else(|| Output::Idle(self.timers.next()))
+        let kept = self.poll_kept().map(Output::Kept);
+        let next = kept.or_else(|| self.outputs.pop_front());
+        next.unwrap_or_else(|| Output::Idle(self.timers.next()))
+    }
+
+    /// The next thing to do with what is kept, which cannot wait until more symbols and digests were
+    /// handed in: those may be of a block that is to be thrown away, and begin it anew.
+    pub fn poll_kept(&mut self) -> Option<Kept> {
+        self.kept.pop_front()
     }
 
     fn advance(&mut self, step: Step) {

@@ -455,7 +455,7 @@ fn a_block_that_came_out_wrong_waits_for_digests_and_asks_for_what_was_false() {
     assert_eq!(arrive(&mut session, 11..12), [true]);
     assert!(session.blocks().has_enough(block), "ten proven symbols complete it");
     session.handle_store(at(90), StoreEvent::Consumed(block));
-    assert!(drain(&mut session, at(90)).contains(&Output::ForgetDigests(block)));
+    assert!(drain(&mut session, at(90)).contains(&Output::Kept(Kept::ForgetDigests(block))));
 }
 
 // PROTOCOL 6.10: where nothing was false after all, the block is handed on as it is.
@@ -470,7 +470,7 @@ fn a_block_whose_symbols_were_true_is_handed_on_again() {
     assert!(session.handle_hashes(at(40), Via::Data, 11, block, 0));
     session.handle_proof(at(40), block, 0, &[]);
     let outputs = drain(&mut session, at(40));
-    assert!(outputs.contains(&Output::HandOn(block)), "{outputs:?}");
+    assert!(outputs.contains(&Output::Kept(Kept::HandOn(block))), "{outputs:?}");
     session.blocks().assert_consistent();
 }
 
@@ -486,7 +486,7 @@ fn once_digests_go_before_symbols_a_block_without_any_takes_none() {
     assert!(session.handle_hashes(at(20), Via::Data, 4, BlockIndex(1), 0));
     session.handle_proof(at(20), BlockIndex(1), 0, &[SymbolId(0), SymbolId(1)]);
     let outputs = drain(&mut session, at(20));
-    assert!(outputs.contains(&Output::Discard(BlockIndex(1))), "{outputs:?}");
+    assert!(outputs.contains(&Output::Kept(Kept::Discard(BlockIndex(1)))), "{outputs:?}");
     assert_eq!(arrive(&mut session, 2..3), [true], "its digests are here");
     session.handle_store(at(30), StoreEvent::Suspect { block: BlockIndex(0), symbols: vec![] });
     assert!(!session.blocks().is_done(BlockIndex(0)), "a preamble that was forged comes again");

@@ -14,7 +14,9 @@ use common::wire::{
     Announce, Fault, Hashes, HostPhase, Kind, KindSet, Message, SymbolHeader, Trial, TrialVerdict,
     peek_kind,
 };
-use receiver::session::{Ending, Facts, OrderKind, Output, Session, StoreEvent, Verdict, Via};
+use receiver::session::{
+    Ending, Facts, Kept, OrderKind, Output, Session, StoreEvent, Verdict, Via,
+};
 
 use super::datagram::{assert_speakable, shaped};
 use super::input::Input;
@@ -352,9 +354,9 @@ impl Host {
                     assert_speakable(&message);
                 }
                 Output::Listen(group) => assert!(group.ip().is_multicast(), "{group}"),
-                Output::Discard(block) => drop(self.assemblies.remove(&block)),
-                Output::HandOn(block) => self.hand_on(block),
-                Output::ForgetDigests(_) => {}
+                Output::Kept(Kept::Discard(block)) => drop(self.assemblies.remove(&block)),
+                Output::Kept(Kept::HandOn(block)) => self.hand_on(block),
+                Output::Kept(Kept::ForgetDigests(_)) => {}
                 Output::Switch => {
                     assert_eq!(self.store, Store::Staged, "what is not staged is not switched to");
                     self.is_switching = true;

@@ -19,6 +19,8 @@ pub enum Forgery {
     Symbols,
     /// Symbols of the blocks that are sent next, before the true ones come.
     Ahead,
+    /// Symbols of any block, numbered by chance.
+    Anywhere,
     /// True symbols with counts and numbers that are none.
     Counts,
     /// ADVERTISEs of counts that will never be sent.
@@ -44,6 +46,14 @@ pub(super) fn forge(
                 let symbols = geometry.symbols_of(BlockIndex(block));
                 let transmission = rng.random_range(0..u32::from(symbols));
                 SymbolHeader { block: BlockIndex(block), transmission, ..*header }
+            });
+            Packet::Train(Train::forged(geometry, session, forged.collect()))
+        }
+        Forgery::Anywhere => {
+            let forged = headers.iter().map(|header| {
+                let block = BlockIndex(rng.random_range(0..geometry.block_count()));
+                let transmission = rng.random_range(0..u32::from(geometry.symbols_of(block)));
+                SymbolHeader { block, transmission, seq: header.seq / 2, ..*header }
             });
             Packet::Train(Train::forged(geometry, session, forged.collect()))
         }

@@ -20,7 +20,7 @@ use common::wire::{Announce, Fault, HostPhase, KindSet, Message, Need, SenderSta
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use receiver::session::{
-    Ending, Facts, Meters, OrderKind, Output, Session, StoreEvent, Verdict, Via,
+    Ending, Facts, Kept, Meters, OrderKind, Output, Session, StoreEvent, Verdict, Via,
 };
 
 use super::fabric::{Loss, Mask, Path, RACK_HOSTS, all};
@@ -603,7 +603,7 @@ impl Host {
                     self.post(at, Private::Store(StoreEvent::Switched));
                 }
                 Output::Listen(_) => self.is_listening = !self.setup.hears_no_other_group,
-                Output::Discard(block) => {
+                Output::Kept(Kept::Discard(block)) => {
                     if let Some(received) = &mut self.received {
                         received.discard(block);
                     }
@@ -611,12 +611,12 @@ impl Host {
                         sifting.discard(block);
                     }
                 }
-                Output::HandOn(block) => {
+                Output::Kept(Kept::HandOn(block)) => {
                     let sifting = self.sifting.as_ref().expect("somebody forges");
                     let geometry = sifting.geometry;
                     self.hand_on(&geometry, block);
                 }
-                Output::ForgetDigests(block) => {
+                Output::Kept(Kept::ForgetDigests(block)) => {
                     if let Some(sifting) = &mut self.sifting {
                         sifting.forget(block);
                     }
