@@ -76,10 +76,11 @@ fn state(facts: &ReleaseFacts) -> String {
         ReleaseFacts { has_image: true, .. } => "image only",
         _ => "incomplete",
     };
+    let damage = if facts.record.damaged { ", DAMAGED" } else { "" };
     match &facts.record.verdict {
-        Verdict::Good => format!("{place}, good"),
-        Verdict::Bad(reason) => format!("{place}, BAD: {reason}"),
-        Verdict::Unjudged => place.to_owned(),
+        Verdict::Good => format!("{place}{damage}, good"),
+        Verdict::Bad(reason) => format!("{place}{damage}, BAD: {reason}"),
+        Verdict::Unjudged => format!("{place}{damage}"),
     }
 }
 
@@ -87,10 +88,17 @@ fn state(facts: &ReleaseFacts) -> String {
 fn why(kept: &[Keep]) -> String {
     match kept {
         [] => "goes at the next prune".to_owned(),
-        // Whatever else holds for it is no news.
-        [Keep::Active, ..] => "active".to_owned(),
-        all => all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        // That it also is a good one is no news; who would keep it without that, is.
+        [Keep::Active, more @ ..] => {
+            let is_news = |why: &&Keep| matches!(why, Keep::Pinned { .. } | Keep::InUse { .. });
+            words(std::iter::once(&Keep::Active).chain(more.iter().filter(is_news)))
+        }
+        all => words(all.iter()),
     }
+}
+
+fn words<'a>(kept: impl Iterator<Item = &'a Keep>) -> String {
+    kept.map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Why each release is kept, or that it goes, as a table.
@@ -100,7 +108,7 @@ pub fn reasons_to_table(pruned: &Pruned) -> String {
         let frees = if kept.is_empty() { ByteSize(*bytes).to_string() } else { "-".into() };
         let why = match kept.is_empty() {
             true => "nothing: it goes".to_owned(),
-            false => kept.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            false => words(kept.iter()),
         };
         [app.to_string(), label.to_string(), id.0.short(), frees, why]
     };
@@ -205,7 +213,9 @@ mod tests {
             "shop  v2       a32d57bd2838  erofs  900 MiB  17        current     active"
         );
         assert!(lines[2].ends_with("image only  goes at the next prune"), "{}", lines[2]);
-        assert!(to_table(&held(vec![facts("v2", true, false)])).contains("NOT MOUNTED"));
+        let mut damaged = facts("v2", true, false);
+        damaged.record.damaged = true;
+        assert!(to_table(&held(vec![damaged])).contains("current, NOT MOUNTED, DAMAGED  "));
         assert_eq!(to_table(&held(vec![])), "no releases\n");
         let image = SpareImage {
             app: "shop".parse().unwrap(),
@@ -216,6 +226,15 @@ mod tests {
         let table = to_table(&Inventory { images: vec![image], ..Inventory::default() });
         let line = "shop: image 0229ff7dec8a (erofs, 900 MiB) belongs to no release";
         assert_eq!(table, format!("no releases\n{line}\n"));
+    }
+
+    #[test]
+    fn who_uses_the_current_release_is_said_beside_that_it_is_active() {
+        let mut facts = facts("v2", true, true);
+        let how = "in use by php (process 7: run-pinned)".to_owned();
+        facts.kept = vec![Keep::Active, Keep::InUse { how }, Keep::Good];
+        let table = to_table(&held(vec![facts]));
+        assert!(table.ends_with("active, in use by php (process 7: run-pinned)\n"), "{table}");
     }
 
     #[test]

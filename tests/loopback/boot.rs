@@ -179,6 +179,11 @@ fn a_pin_ends_with_its_process_also_when_that_is_killed() {
     };
     let pid = pinned.pid();
     assert!(holds_within(DEADLINE, || is_held(pid)), "the command itself has it");
+    let mut releases = command(product::fanhost());
+    releases.args(["releases", "--config"]).arg(&config);
+    let ending = Running::start("releases", &mut releases, &site.logs()).wait(DEADLINE);
+    let why = format!("active, in use by sleep 60 (process {pid}: run-pinned");
+    assert!(ending.stdout.contains(&why), "it is the current one: {}", ending.stdout);
     pinned.signal(rustix::process::Signal::KILL);
     pinned.wait(Duration::from_secs(5));
     assert!(!is_held(pid));

@@ -100,22 +100,46 @@ fn a_host_that_was_rolled_back_is_held_and_the_senders_report_says_so() {
     assert!(!said(&site, &["releases"]).contains("held by"));
 }
 
-/// A disk that changed what services are on is noticed at the next start, with what to do.
+/// A disk that changed what services are on is noticed at the next start, with what to do; and what
+/// is said helps: the same release is taken again, and is then what it was.
 #[test]
-fn a_start_with_a_damaged_active_image_says_so_and_what_to_do() {
+fn a_start_with_a_damaged_active_image_says_so_and_the_same_release_mends_it() {
     let mut site = Site::new();
     let daemon = site.start("a");
-    send_all(&site, 2);
+    let sent = send_all(&site, 2);
     site.host(daemon).terminate(DEADLINE);
     site.damage_image("a");
     let daemon = site.start("a");
-    let line = "was changed since it was verified; services are on it: fanhost rollback shop, or \
-        send a newer release";
+    let line = "was changed since it was verified; services are on it: send the same release \
+        again, or fanhost rollback shop";
     site.host(daemon).wait_for_stderr(line, DEADLINE);
-    let marked = || said(&site, &["releases"]).contains("current, BAD: its image is damaged");
-    assert!(holds_within(Duration::from_secs(10), marked), "{}", said(&site, &["releases"]));
+    let listed = || said(&site, &["releases"]);
+    let marked = || listed().contains("current, DAMAGED, good");
+    assert!(holds_within(Duration::from_secs(10), marked), "{}", listed());
     assert!(said(&site, &["rollback", "shop"]).starts_with("shop r1 is active, r2 was"));
     // Nobody goes back to it by mistake.
     let line = refused(&site, &["activate", "shop", "r2"], exit::USAGE);
-    assert_eq!(line, "fanhost: shop r2 is bad (its image is damaged): fanhost activate --force");
+    assert_eq!(line, "fanhost: shop r2 is damaged on this disk: fanhost activate --force");
+    let again = site.send(&sent[1]).expect(1).activate("hold");
+    site.run(&again).expect_exit(exit::DONE);
+    assert!(!listed().contains("DAMAGED"), "{}", listed());
+    assert!(said(&site, &["verify", "shop", "r2"]).starts_with("shop r2: intact"));
+    assert!(said(&site, &["activate", "shop", "r2"]).starts_with("shop r2 is active, r1 was"));
+}
+
+/// What `verify` finds is remembered, both ways.
+#[test]
+fn verify_notes_damage_and_that_it_is_gone() {
+    let mut site = Site::new();
+    let daemon = site.start("a");
+    send_all(&site, 1);
+    site.host(daemon).terminate(DEADLINE);
+    site.damage_image("a");
+    let line = refused(&site, &["verify"], exit::REFUSED);
+    assert!(line.contains("services are on it: send the same release again"), "{line}");
+    assert!(said(&site, &["releases"]).contains("current, DAMAGED, good"));
+    // The same byte once more: as it was.
+    site.damage_image("a");
+    assert!(said(&site, &["verify"]).starts_with("shop r1: intact"));
+    assert!(!said(&site, &["releases"]).contains("DAMAGED"));
 }

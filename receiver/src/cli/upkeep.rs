@@ -17,7 +17,7 @@ use crate::exit::{Complaint, Exit};
 use crate::keys::KnownKeys;
 use crate::pipeline::Manners;
 use crate::releases;
-use crate::store::{AppConfig, Audit, DAMAGED, Pruned, Store, StoreError};
+use crate::store::{AppConfig, Audit, Pruned, Store, StoreError};
 use crate::verbs::{self, Answer, Request};
 
 pub(super) fn activate(args: &ActivateArgs) -> Result<(), Complaint> {
@@ -118,18 +118,23 @@ pub(super) fn verify(args: &ScopeArgs) -> Result<(), Complaint> {
         (false, true) => print("no releases\n")?,
         (false, false) => {}
     }
-    condemn(&at, &audits)
+    note(&at, &audits)
 }
 
-/// Releases that are not what they were are not gone back to any more.
-fn condemn(at: &At, audits: &[Audit]) -> Result<(), Complaint> {
+/// Has noted what changed: what is not what it was is not gone back to, until it is again.
+fn note(at: &At, audits: &[Audit]) -> Result<(), Complaint> {
     let mut lines: Vec<String> = Vec::new();
-    for audit in audits.iter().filter(|audit| audit.is_bad()) {
+    for audit in audits {
         lines.extend(audit.complaint());
+        let found = audit.is_damaged().filter(|damaged| *damaged != audit.was_damaged);
+        let Some(damaged) = found else { continue };
         let (app, release) = (audit.app.clone(), audit.id.to_string());
-        let request = Request::Condemn { app, release, reason: DAMAGED.into() };
-        if let Answer::Refused { line, .. } = at.ask(&request)? {
-            lines.push(format!("{} {}: not noted as bad: {line}", audit.app, audit.label));
+        match at.ask(&Request::Examined { app, release, damaged })? {
+            Answer::Refused { line, .. } => {
+                lines.push(format!("{} {}: not noted: {line}", audit.app, audit.label));
+            }
+            Answer::Done(line) => tracing::info!("{line}"),
+            Answer::Pruned(_) => {}
         }
     }
     let Some((last, others)) = lines.split_last() else { return Ok(()) };

@@ -19,7 +19,6 @@ use serde::Serialize;
 use super::app::{App, Known, read_current};
 use super::error::StoreError;
 use super::layout::Layout;
-use super::record::Verdict;
 use super::stage::digest_of;
 
 /// What was found of one release.
@@ -31,8 +30,12 @@ pub struct Audit {
     pub label: Label,
     /// Its identity.
     pub id: ReleaseId,
-    /// Whether services are on it.
+    /// Whether services are to be on it.
     pub is_current: bool,
+    /// Whether they can be: it is mounted, where it must be.
+    pub is_staged: bool,
+    /// Whether it was noted as damaged before.
+    pub was_damaged: bool,
     /// What was found.
     #[serde(flatten)]
     pub finding: Finding,
@@ -64,26 +67,53 @@ pub enum Finding {
 impl Audit {
     /// Whether something is wrong.
     pub fn is_bad(&self) -> bool {
-        matches!(self.finding, Finding::Damaged { .. } | Finding::Gone { .. })
+        self.is_damaged() == Some(true)
+    }
+
+    /// Whether what lies here is not what was verified, where that can be told.
+    pub fn is_damaged(&self) -> Option<bool> {
+        match self.finding {
+            Finding::Damaged { .. } | Finding::Gone { .. } => Some(true),
+            Finding::Intact { .. } => Some(false),
+            Finding::Unknown => None,
+        }
     }
 
     /// What is wrong and what to do; nothing for what is not.
     pub fn complaint(&self) -> Option<String> {
         let (path, what) = match &self.finding {
-            Finding::Damaged { path } => (path, "was changed since it was verified"),
+            Finding::Damaged { path } => (path, CHANGED),
             Finding::Gone { path } => (path, "is gone"),
             Finding::Intact { .. } | Finding::Unknown => return None,
         };
-        let Self { app, label, is_current, .. } = self;
+        let Self { app, label, is_current, is_staged, .. } = self;
         let path = path.display();
-        let remedy = match is_current {
-            true => format!(
-                "services are on it: fanhost rollback {app}, or send a newer release; check this \
-                 disk and who may write to it"
-            ),
-            false => "it is not gone back to any more and goes at a later prune".to_owned(),
+        let services = match (is_current, is_staged) {
+            (true, true) => "; services are on it",
+            (true, false) => "; services have nothing: it is not mounted",
+            (false, _) => "",
         };
-        Some(format!("{app} {label}: {path} {what}; {remedy}"))
+        let remedy = remedy(app, *is_current);
+        Some(format!("{app} {label}: {path} {what}{services}: {remedy}"))
+    }
+}
+
+/// What became of an image that is not what it was.
+pub(super) const CHANGED: &str = "was changed since it was verified";
+
+/// What to do about a release that is damaged on this disk.
+pub(super) fn remedy(app: &AppName, is_current: bool) -> String {
+    match is_current {
+        true => format!(
+            "send the same release again, or fanhost rollback {app}; and check this disk and who \
+             may write to it"
+        ),
+        // An older one than is current is not taken again.
+        false => {
+            "nobody goes back to it, and it goes at a later prune; check this disk and who may \
+                  write to it"
+                .to_owned()
+        }
     }
 }
 
@@ -136,6 +166,7 @@ pub(super) fn audit(
     app: &AppName,
     layout: &Layout,
     known: &Known,
+    seen: Condition,
     hashed: &mut Hashed,
 ) -> Result<Audit, StoreError> {
     let label = &known.manifest.label;
@@ -147,22 +178,38 @@ pub(super) fn audit(
         label: label.clone(),
         id: known.id,
         is_current: link == Some(Layout::link_text(&known.id, label)),
+        is_staged: seen.is_staged,
+        was_damaged: seen.was_damaged,
         finding,
     })
 }
 
+/// What was known of a release before its image was read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Condition {
+    pub(super) is_staged: bool,
+    pub(super) was_damaged: bool,
+}
+
 impl App {
-    /// Looks at the release that services are on, and judges it bad when it is not what it was.
+    /// Looks at the release that services are on, and notes whether it is what it was. One that
+    /// they cannot be on was read when that was found.
     pub(super) fn audit_current(&self) -> Result<Option<Audit>, StoreError> {
-        let Some(current) = self.lock().current else { return Ok(None) };
+        let (current, was_damaged) = {
+            let state = self.lock();
+            let Some(current) = state.current else { return Ok(None) };
+            (current, state.record(&current).damaged)
+        };
         let Some(known) = self.known(&current)? else { return Ok(None) };
-        let audit = audit(&self.config.app, &self.layout, &known, &mut Hashed::default())?;
-        if audit.is_bad() {
-            self.judge(current, Verdict::Bad(DAMAGED.into()))?;
+        if !self.is_staged(&known)? {
+            return Ok(None);
+        }
+        let seen = Condition { is_staged: true, was_damaged };
+        let (app, hashed) = (&self.config.app, &mut Hashed::default());
+        let audit = audit(app, &self.layout, &known, seen, hashed)?;
+        if let Some(damaged) = audit.is_damaged() {
+            self.note_condition(current, damaged)?;
         }
         Ok(Some(audit))
     }
 }
-
-/// Why a release whose image is not what it was is bad.
-pub const DAMAGED: &str = "its image is damaged";

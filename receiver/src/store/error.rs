@@ -30,6 +30,8 @@ enum Cause {
     Asked,
     /// Nobody's: there is nothing to go back to.
     Lacking,
+    /// The disk's, or whoever wrote to it: an image is not what was verified, or is gone.
+    Damage,
     /// The configuration's, or the kernel's; starting again does not help.
     Configuration,
 }
@@ -53,6 +55,16 @@ impl StoreError {
     /// There is no release that would do.
     pub(super) fn lacking(line: String) -> Self {
         Self { fault: Fault::SwitchFailed, line, cause: Cause::Lacking }
+    }
+
+    /// An image that was verified is something else now, or is gone.
+    pub(super) fn damage(line: String) -> Self {
+        Self { fault: Fault::VerifyFailed, line, cause: Cause::Damage }
+    }
+
+    /// Whether an image that was verified is something else now, or is gone.
+    pub(super) fn is_damage(&self) -> bool {
+        self.cause == Cause::Damage
     }
 
     /// Whether somebody asked for what is not, or cannot be as it stands.

@@ -11,7 +11,7 @@ use common::digest::Digest;
 use common::id::{AppName, ImageKind, Label, ReleaseId};
 
 use super::app::{AppConfig, Known, all_known, is_whole, read_current, read_state};
-use super::audit::{Audit, Hashed, audit as audit_one};
+use super::audit::{Audit, Condition, Hashed, audit as audit_one};
 use super::error::StoreError;
 use super::layout::Layout;
 use super::prune::see;
@@ -153,6 +153,7 @@ pub(super) fn audit(
         return Err(StoreError::asked(format!("no release of {app} lies in this store")));
     }
     let mut hashed = Hashed::default();
+    let mounted = mount_table().map_err(|error| StoreError::of_read("the mount table", &error))?;
     for config in apps.iter().filter(|config| app.is_none_or(|app| config.app == *app)) {
         let layout = Layout::new(&root, &config.app, &config.root);
         let (mut all, _) = all_known(&layout)?;
@@ -160,8 +161,13 @@ pub(super) fn audit(
             let (id, _) = find(&config.app, &all, text)?;
             all.retain(|known| known.id == id);
         }
+        let state = read_state(&layout)?;
         for known in &all {
-            show(audit_one(&config.app, &layout, known, &mut hashed)?);
+            let seen = Condition {
+                is_staged: facts(&layout, &config.app, known, &None, &mounted).is_staged,
+                was_damaged: state.as_ref().is_some_and(|state| state.record(&known.id).damaged),
+            };
+            show(audit_one(&config.app, &layout, known, seen, &mut hashed)?);
         }
     }
     Ok(())

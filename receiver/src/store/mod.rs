@@ -66,7 +66,7 @@ use common::wire::Fault;
 
 use self::app::App;
 pub use self::app::{AppConfig, SwitchMode};
-pub use self::audit::{Audit, DAMAGED, Finding};
+pub use self::audit::{Audit, Finding};
 pub use self::error::{StepError, StoreError};
 pub use self::holders::{Census, Hold, Holder, How, holders, in_use, pin};
 pub use self::incoming::Incoming;
@@ -282,8 +282,10 @@ impl Store {
             let app = self.app(app)?;
             let Some(known) = app.known(release)? else { return Ok(false) };
             // What came before there were keys, or by one that is revoked now, comes again.
-            app.vouch_known(&app.lock(), release)?;
-            app.is_staged(&known)
+            let state = app.lock();
+            app.vouch_known(&state, release)?;
+            // And so does what is damaged here.
+            Ok::<_, StoreError>(!state.record(release).damaged && app.is_staged(&known)?)
         };
         is_staged().unwrap_or(false)
     }
@@ -501,13 +503,26 @@ impl Store {
         Ok(app.known(&current)?.map(|known| (known.id, known.manifest.label)))
     }
 
-    /// Hashes the release that services are on, and judges it bad when it is not what it was; reads
-    /// all of its image.
+    /// Hashes the release that services are on, and notes whether it is what it was; reads all of
+    /// its image. One that is not mounted is not looked at.
     ///
     /// # Errors
     /// When there is no such app, or the disk refuses.
     pub fn audit_current(&self, app: &AppName) -> Result<Option<Audit>, StoreError> {
         self.app(app)?.audit_current()
+    }
+
+    /// Remembers, durably, whether what lies here of a release is not what was verified.
+    ///
+    /// # Errors
+    /// When there is no such app, or the disk refuses.
+    pub fn note_condition(
+        &self,
+        app: &AppName,
+        release: ReleaseId,
+        damaged: bool,
+    ) -> Result<(), StoreError> {
+        self.app(app)?.note_condition(release, damaged)
     }
 
     /// What holds an app.

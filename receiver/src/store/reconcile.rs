@@ -8,10 +8,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
-use common::id::AppName;
+use common::id::{AppName, ReleaseId};
 use common::wire::Fault;
 
 use super::app::{App, Known, is_whole, read_current, temporary};
+use super::audit::remedy;
 use super::error::StoreError;
 use super::layout::{Layout, PREPARED_LINK};
 use super::prune::Need;
@@ -38,8 +39,8 @@ impl App {
             let detached = self.clear("a loop device without a mount", Step::Detach { device });
             lines.extend(detached.err().map(|error| error.to_string()));
         }
-        lines.extend(self.mount_all(&all)?);
-        lines.extend(self.follow_link(&all, damaged.is_empty())?);
+        let conditions = self.mount_all(&all, &mut lines)?;
+        lines.extend(self.follow_link(&all, damaged.is_empty(), &conditions)?);
         lines.extend(self.restore_live());
         Ok(lines)
     }
@@ -152,12 +153,17 @@ impl App {
         Ok(all)
     }
 
-    /// Mounts every staged release that a reboot unmounted, the current one first.
-    fn mount_all(&self, all: &[Known]) -> Result<Vec<String>, StoreError> {
-        let current = self.lock().current;
-        let mut lines = Vec::new();
+    /// Mounts every staged release that a reboot unmounted, the current one first; those whose
+    /// images were read for that, and whether they are damaged.
+    fn mount_all(
+        &self,
+        all: &[Known],
+        lines: &mut Vec<String>,
+    ) -> Result<Vec<(ReleaseId, bool)>, StoreError> {
+        let state = self.lock().clone();
+        let mut conditions = Vec::new();
         let mut order: Vec<&Known> = all.iter().collect();
-        order.sort_by_key(|known| Some(known.id) != current);
+        order.sort_by_key(|known| Some(known.id) != state.current);
         for known in order {
             let target = self.layout.release(&known.id, &known.manifest.label);
             let is_due = known.manifest.image.kind.is_mounted() && target.is_dir();
@@ -165,7 +171,13 @@ impl App {
                 continue;
             }
             if !self.is_mounted(&target)? {
-                lines.extend(self.mount(known).err().map(|error| error.to_string()));
+                match self.mount(known) {
+                    Ok(()) => conditions.push((known.id, false)),
+                    Err(error) => {
+                        conditions.extend(error.is_damage().then_some((known.id, true)));
+                        lines.extend(self.why_unmounted(&state, known, &error));
+                    }
+                }
             } else if let Err(error) = self.allow(known.manifest.image.kind) {
                 lines.push(format!(
                     "{error}, and {} is one: once unmounted, it is not mounted again",
@@ -173,13 +185,30 @@ impl App {
                 ));
             }
         }
-        Ok(lines)
+        Ok(conditions)
+    }
+
+    /// What to say of a release that could not be mounted: of damage, what to do; once, where
+    /// services do without it.
+    fn why_unmounted(&self, state: &AppState, known: &Known, error: &StoreError) -> Option<String> {
+        if !error.is_damage() {
+            return Some(error.to_string());
+        }
+        let is_current = state.current == Some(known.id);
+        let is_news = is_current || !state.record(&known.id).damaged;
+        is_news.then(|| format!("{error}: {}", remedy(&self.config.app, is_current)))
     }
 
     /// After a crash between the switch and the state file, the link is right.
     ///
-    /// `is_all`: no manifest is unreadable, so no other release can be here.
-    fn follow_link(&self, all: &[Known], is_all: bool) -> Result<Vec<String>, StoreError> {
+    /// `is_all`: no manifest is unreadable, so no other release can be here. `conditions`: which
+    /// releases were found damaged, or not.
+    fn follow_link(
+        &self,
+        all: &[Known],
+        is_all: bool,
+        conditions: &[(ReleaseId, bool)],
+    ) -> Result<Vec<String>, StoreError> {
         let mut state = self.lock();
         let link = match read_current(&self.layout) {
             Ok(link) => link,
@@ -203,6 +232,9 @@ impl App {
             next.current = None;
         }
         self.take_over(&mut next, all);
+        for (id, damaged) in conditions {
+            next.note_condition(*id, *damaged);
+        }
         if is_all {
             let held = all.iter().map(|known| known.id).collect();
             next.mend(&held, self.world.unix_seconds());

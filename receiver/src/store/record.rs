@@ -103,10 +103,19 @@ pub struct Record {
     pub turn: u64,
     /// How it did.
     pub verdict: Verdict,
+    /// What lies on this disk is not what was verified, until it is received or verified anew.
+    pub damaged: bool,
     /// Who wants it kept.
     pub pins: Vec<Pin>,
     /// When it was removed.
     pub pruned: Option<u64>,
     /// What it was.
     pub about: Option<About>,
+}
+
+impl Record {
+    /// Whether it may be gone back to: it did well, and lies here as it came.
+    pub fn is_good(&self) -> bool {
+        self.verdict == Verdict::Good && !self.damaged
+    }
 }

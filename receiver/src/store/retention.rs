@@ -104,7 +104,7 @@ pub(super) fn reasons(all: &[Seen], state: &AppState, policy: Policy, now: u64) 
     let previous = state.previous_good(whole.clone().map(|seen| &seen.id));
     let mut good: Vec<(u64, (u32, u64), ReleaseId)> = whole
         .map(|seen| (seen, state.record(&seen.id)))
-        .filter(|(_, record)| record.verdict == Verdict::Good)
+        .filter(|(_, record)| record.is_good())
         .map(|(seen, record)| (record.turn, seen.rank, seen.id))
         .collect();
     good.sort_by(|a, b| b.cmp(a));
@@ -112,6 +112,7 @@ pub(super) fn reasons(all: &[Seen], state: &AppState, policy: Policy, now: u64) 
     let waits = |seen: &&Seen, record: &Record| {
         record.turn == 0
             && record.verdict == Verdict::Unjudged
+            && !record.damaged
             && active_rank.is_none_or(|active| seen.rank > active)
     };
     let newest_waiting = all.iter().find(|seen| waits(seen, &state.record(&seen.id)));

@@ -16,6 +16,7 @@ use common::id::{ImageKind, ReleaseId};
 use common::wire::Fault;
 
 use super::app::{App, Known};
+use super::audit::CHANGED;
 use super::error::StoreError;
 use super::offer::Offer;
 use super::partial::{VerifiedImage, clean, unpack_step};
@@ -61,8 +62,8 @@ impl App {
             Held::Good(image) => Ok((Some(image), None)),
             Held::Changed(path) => {
                 let line = format!(
-                    "{} was changed since it was verified: it is removed and received again, \
-                     check this disk and who may write to it",
+                    "{} {CHANGED}: it is removed and received again, check this disk and who may \
+                     write to it",
                     path.display()
                 );
                 self.apply(Step::Remove { path })?;
@@ -107,9 +108,27 @@ impl App {
             if let Some(tree) = &image.tree {
                 clean(&*self.world, &Step::RemoveTree { path: tree.clone() });
             }
-            self.remember_staged(&mut state, &known)?;
-            return Ok(staged);
+            if state.record(&known.id).damaged {
+                self.replace(&known, image, &path)?;
+            }
+        } else {
+            self.stage_anew(&known, is_known, offer, image, &path)?;
         }
+        if state.current == Some(known.id) {
+            self.show_live()?;
+        }
+        self.remember_staged(&mut state, &known)?;
+        Ok(staged)
+    }
+
+    fn stage_anew(
+        &self,
+        known: &Known,
+        is_known: bool,
+        offer: &Offer,
+        image: &VerifiedImage,
+        path: &Path,
+    ) -> Result<(), StoreError> {
         if !is_known {
             if path.exists() {
                 let line = format!("{} exists and is not of fanhost: remove it", path.display());
@@ -118,12 +137,31 @@ impl App {
             self.save_manifest(offer)?;
         }
         match known.manifest.image.kind {
-            ImageKind::Tar => self.stage_tree(offer, image, &path)?,
-            ImageKind::Raw => self.stage_raw(&known.id, image, &path)?,
-            _ => self.stage_mount(&known, image, &path)?,
+            ImageKind::Tar => self.stage_tree(offer, image, path),
+            ImageKind::Raw => self.stage_raw(&known.id, image, path),
+            _ => self.stage_mount(known, image, path),
         }
-        self.remember_staged(&mut state, &known)?;
-        Ok(staged)
+    }
+
+    /// Puts a verified image in the place of a damaged one that services may be on. A tree has no
+    /// digest, so nothing of it was found damaged.
+    fn replace(&self, known: &Known, image: &VerifiedImage, path: &Path) -> Result<(), StoreError> {
+        match known.manifest.image.kind {
+            ImageKind::Tar => Ok(()),
+            ImageKind::Raw => {
+                let tree = self.prepare_raw(&known.id, image)?;
+                let name = self.layout.raw_name();
+                let (from, to) = (tree.join(&name), path.join(&name));
+                self.apply(Step::Rename { from, to })?;
+                self.apply(Step::Sync { path: path.to_path_buf() })?;
+                self.apply(Step::RemoveTree { path: tree })
+            }
+            _ => {
+                // Whoever is in it stays there, and an instant later finds the other.
+                self.apply(Step::Uncover { target: path.to_path_buf() })?;
+                self.mount_image(known, image)
+            }
+        }
     }
 
     /// Remembers when the release was received and staged, unless that is remembered.
@@ -179,6 +217,12 @@ impl App {
         image: &VerifiedImage,
         path: &Path,
     ) -> Result<(), StoreError> {
+        let tree = self.prepare_raw(id, image)?;
+        self.publish(&tree, path)
+    }
+
+    /// A tree with the image as its one file, durable under a name that nobody looks at.
+    fn prepare_raw(&self, id: &ReleaseId, image: &VerifiedImage) -> Result<PathBuf, StoreError> {
         let tree = self.layout.tree(id);
         let file = tree.join(self.layout.raw_name());
         self.apply(Step::RemoveTree { path: tree.clone() })?;
@@ -189,7 +233,7 @@ impl App {
         self.apply(Step::SetMode { path: file.clone(), mode: 0o444 })?;
         self.apply(Step::Sync { path: file })?;
         self.apply(Step::Sync { path: tree.clone() })?;
-        self.publish(&tree, path)
+        Ok(tree)
     }
 
     /// A complete durable tree gets its final name.
@@ -224,16 +268,13 @@ impl App {
         let image = match self.hash(facts)? {
             Held::Good(image) => image,
             Held::Changed(path) => {
-                let line = format!(
-                    "{name} is not mounted: {} was changed since it was verified; send the \
-                     release again, and check this disk and who may write to it",
-                    path.display()
-                );
-                return Err(StoreError::new(Fault::VerifyFailed, line));
+                let line = format!("{name} is not mounted: {} {CHANGED}", path.display());
+                return Err(StoreError::damage(line));
             }
             Held::Absent => {
-                let line = format!("{name} cannot be mounted: its image is gone; send it again");
-                return Err(StoreError::new(Fault::MountFailed, line));
+                return Err(StoreError::damage(format!(
+                    "{name} is not mounted: its image is gone"
+                )));
             }
         };
         self.mount_image(known, &image)

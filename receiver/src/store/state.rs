@@ -210,6 +210,7 @@ impl AppState {
             let verdict = if is_bad { record.verdict.clone() } else { Verdict::Unjudged };
             *record = Record { verdict, ..Record::default() };
         }
+        record.damaged = false;
         record.received.get_or_insert(received);
         record.staged.get_or_insert(now);
         record.about.get_or_insert(about);
@@ -299,6 +300,14 @@ impl AppState {
         self.trial = self.trial.filter(|trial| *trial != id);
     }
 
+    /// Notes whether what lies on this disk of a release is not what was verified. That says nothing
+    /// of how the release did: the same bytes come again, and it is what it was.
+    pub(super) fn note_condition(&mut self, id: ReleaseId, damaged: bool) {
+        if damaged || self.releases.contains_key(&id) {
+            self.record_mut(id).damaged = damaged;
+        }
+    }
+
     /// Of `all`, given newest first, the good release that was active last before the current one.
     pub(super) fn previous_good<'a>(
         &self,
@@ -306,7 +315,7 @@ impl AppState {
     ) -> Option<ReleaseId> {
         let before = self.current.map(|current| self.record(&current).turn);
         let earlier = all.filter(|id| Some(**id) != self.current).filter_map(|id| {
-            let record = self.releases.get(id).filter(|record| record.verdict == Verdict::Good)?;
+            let record = self.releases.get(id).filter(|record| record.is_good())?;
             before.is_none_or(|before| record.turn <= before).then_some((record.turn, *id))
         });
         // Of turns that are equal the newer release counts, which comes first.
@@ -360,6 +369,26 @@ mod tests {
         assert_eq!(state.admits(0, u64::MAX, &id("b")), Err((Fault::EpochOld, line)));
         state.accept(1, 0, id("b"));
         assert_eq!(state.accepted[&1].sequence, 1, "never back");
+    }
+
+    #[test]
+    fn damage_ends_when_the_bytes_come_again_and_a_bad_verdict_stays() {
+        let mut state = state();
+        for name in ["a", "b", "c"] {
+            state.stage(id(name), about(), 90, 100);
+            state.switch_to(id(name), Health::Assumed, 110);
+        }
+        state.note_condition(id("b"), true);
+        assert_eq!(previous(&state), Some(id("a")), "nobody goes back to damage");
+        state.stage(id("b"), about(), 90, 120);
+        assert_eq!(previous(&state), Some(id("b")));
+        state.judge(id("b"), Verdict::Bad("it says 500".into()));
+        state.note_condition(id("b"), true);
+        state.stage(id("b"), about(), 90, 130);
+        let record = state.record(&id("b"));
+        assert_eq!((record.damaged, record.verdict), (false, Verdict::Bad("it says 500".into())));
+        state.note_condition(id("d"), false);
+        assert_eq!(state.releases.get(&id("d")), None, "nothing to remember");
     }
 
     #[test]

@@ -96,8 +96,8 @@ impl App {
         is_done: bool,
     ) -> Result<(), StoreError> {
         let (app, label) = (&self.config.app, &known.manifest.label);
-        let verdict = state.record(&known.id).verdict;
-        match (way, verdict) {
+        let record = state.record(&known.id);
+        match (way, record.verdict) {
             (Way::Deployed(_), _) if is_done => Ok(()),
             (Way::Deployed(_), _) => {
                 self.vouch_known(state, &known.id)?;
@@ -106,6 +106,11 @@ impl App {
             }
             (Way::Chosen { even_bad: false } | Way::WentBack, Verdict::Bad(reason)) => {
                 let line = format!("{app} {label} is bad ({reason}): fanhost activate --force");
+                Err(StoreError::asked(line))
+            }
+            (Way::Chosen { even_bad: false } | Way::WentBack, _) if record.damaged => {
+                let line =
+                    format!("{app} {label} is damaged on this disk: fanhost activate --force");
                 Err(StoreError::asked(line))
             }
             (Way::WentBack, Verdict::Unjudged) => {
@@ -200,6 +205,14 @@ impl App {
         let mut state = self.lock();
         let mut next = state.clone();
         next.judge(id, verdict);
+        self.remember(&mut state, next)
+    }
+
+    /// Remembers whether what lies here of a release is not what was verified.
+    pub(super) fn note_condition(&self, id: ReleaseId, damaged: bool) -> Result<(), StoreError> {
+        let mut state = self.lock();
+        let mut next = state.clone();
+        next.note_condition(id, damaged);
         self.remember(&mut state, next)
     }
 

@@ -4,7 +4,7 @@ use common::id::{AppName, Label, ReleaseId};
 
 use super::{Answer, Cause, Request};
 use crate::activation::Activator;
-use crate::store::{Pin, Pruned, Store, StoreError, Verdict};
+use crate::store::{Pin, Pruned, Store, StoreError};
 use crate::utc::utc;
 
 /// Does what is asked; what follows a switch goes on after this has returned.
@@ -56,10 +56,11 @@ fn attempt(activator: &Activator, request: &Request) -> Result<Answer, StoreErro
             format!("{app} {label} is no longer pinned by {owner}")
         }
         Request::Prune { app, dry_run } => return prune(store, app.as_ref(), *dry_run),
-        Request::Condemn { app, release, reason } => {
+        Request::Examined { app, release, damaged } => {
             let (id, label) = store.find(app, release)?;
-            store.judge(app, id, Verdict::Bad(reason.clone()))?;
-            format!("{app} {label} is bad: {reason}")
+            store.note_condition(app, id, *damaged)?;
+            let words = if *damaged { "is damaged on this disk" } else { "is intact again" };
+            format!("{app} {label} {words}")
         }
     };
     Ok(Answer::Done(line))

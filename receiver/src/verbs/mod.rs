@@ -63,14 +63,14 @@ pub enum Request {
         /// Only say what would go.
         dry_run: bool,
     },
-    /// Note that a release is not what it was.
-    Condemn {
+    /// Note whether what lies here of a release is not what was verified.
+    Examined {
         /// The app.
         app: AppName,
         /// Which.
         release: String,
-        /// Why.
-        reason: String,
+        /// What was found.
+        damaged: bool,
     },
 }
 
@@ -87,7 +87,7 @@ impl Request {
             | Self::Rollback { app, .. }
             | Self::Pin { app, .. }
             | Self::Unpin { app, .. }
-            | Self::Condemn { app, .. } => Some(app),
+            | Self::Examined { app, .. } => Some(app),
             Self::Prune { app, .. } => app.as_ref(),
         }
     }

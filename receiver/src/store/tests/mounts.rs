@@ -16,7 +16,7 @@ use super::fixture::{
     unmount_below,
 };
 use crate::store::table::{Mounted, mount_table, orphan_loops};
-use crate::store::{AppConfig, Keep, Policy, Store};
+use crate::store::{AppConfig, Keep, Policy, Store, Verdict};
 
 const MOUNTED: [ImageKind; 4] =
     [ImageKind::Ext2, ImageKind::Ext4, ImageKind::Erofs, ImageKind::Squashfs];
@@ -293,41 +293,115 @@ fn a_host_that_may_not_mount_says_so_once_and_still_takes_tar_and_raw() {
     });
 }
 
+/// Changes a byte of a file in a release's image: no driver would notice. Where it lies.
+fn damage(place: &Place, release: &Release) -> PathBuf {
+    let image = &release.preamble.manifest.image;
+    let path = place.store.join(format!("shop/images/{}.{}", image.digest, image.kind));
+    let path = path.canonicalize().unwrap();
+    let mut data = fs::read(&path).unwrap();
+    *data.last_mut().unwrap() ^= 1;
+    fs::write(&path, data).unwrap();
+    path
+}
+
+fn two_releases(directory: &Path) -> [Release; 2] {
+    [1, 2].map(|sequence| {
+        let data = image(ImageKind::Erofs, sequence, directory);
+        Release::new(ImageKind::Erofs, sequence, data)
+    })
+}
+
 #[test]
 fn an_image_that_was_changed_is_not_mounted_again_and_is_received_anew() {
     in_private_mounts("an_image_that_was_changed", |directory| {
         let place = Place::new(directory);
         let store = place.open();
-        let releases = [1, 2].map(|sequence| {
-            let data = image(ImageKind::Erofs, sequence, directory);
-            Release::new(ImageKind::Erofs, sequence, data)
-        });
+        let releases = two_releases(directory);
         releases.iter().for_each(|release| release.install(&store).unwrap());
         drop(store);
         unmount_below(directory);
-        let digest = releases[1].preamble.manifest.image.digest;
-        let path = place.store.join(format!("shop/images/{digest}.erofs"));
-        let path = path.canonicalize().unwrap();
-        let mut data = fs::read(&path).unwrap();
-        // A byte of a file: no driver would notice.
-        *data.last_mut().unwrap() ^= 1;
-        fs::write(&path, data).unwrap();
+        let path = damage(&place, &releases[1]);
         let store = place.open();
         let line = format!(
-            "shop v2 is not mounted: {} was changed since it was verified; send the release \
-             again, and check this disk and who may write to it",
+            "shop v2 is not mounted: {} was changed since it was verified: send the same release \
+             again, or fanhost rollback shop; and check this disk and who may write to it",
             path.display()
         );
         assert_eq!(store.take_complaints(), [line]);
         assert!(!place.current().join("version").exists(), "no service starts on it");
         assert_version(&place.root.join("releases").join(releases[0].directory_name()), 1);
+        assert_eq!(store.audit_current(&shop()).unwrap(), None, "it was read, and said");
         let error = store.activate(&shop(), releases[1].id()).unwrap_err();
         assert_eq!(error.fault(), Fault::VerifyFailed);
-        // Another session brings it.
+        // It is damaged and not bad: another session brings it, and nobody need force it.
+        let record = || store.record(&shop(), &releases[1].id()).unwrap();
+        assert_eq!((record().damaged, record().verdict), (true, Verdict::Good));
+        let digest = &releases[1].preamble.manifest.image.digest;
+        let held = store.holdings(&shop(), &releases[1].id(), digest);
+        assert!(held.is_current && !held.is_bad && !held.release, "{held:?}");
         assert!(store.verify_held(&shop(), &releases[1].offer()).unwrap().is_none());
         assert_eq!(store.take_complaints().len(), 1);
         releases[1].install(&store).unwrap();
         assert_version(&place.current(), 2);
+        assert_eq!((record().damaged, record().verdict), (false, Verdict::Good));
+    });
+}
+
+#[test]
+fn a_damaged_image_that_services_are_on_is_replaced_by_the_same_release() {
+    in_private_mounts("a_damaged_image_that_services_are_on", |directory| {
+        let place = Place::new(directory);
+        let store = place.open();
+        let releases = two_releases(directory);
+        releases.iter().for_each(|release| release.install(&store).unwrap());
+        let former = below(&place.root);
+        damage(&place, &releases[1]);
+        let audit = store.audit_current(&shop()).unwrap().unwrap();
+        let line = audit.complaint().unwrap();
+        let end = "was changed since it was verified; services are on it: send the same release \
+                   again, or fanhost rollback shop; and check this disk and who may write to it";
+        assert!(line.ends_with(end), "{line}");
+        let record = || store.record(&shop(), &releases[1].id()).unwrap();
+        assert!(record().damaged);
+        // What came again is what services find, in the place of the other.
+        assert!(store.verify_held(&shop(), &releases[1].offer()).unwrap().is_none());
+        releases[1].install(&store).unwrap();
+        assert!(!record().damaged);
+        assert_version(&place.current(), 2);
+        let now = below(&place.root);
+        assert_eq!(now.len(), former.len(), "{now:?}");
+        assert_ne!(now, former, "another mount");
+        let found = store.audit_current(&shop()).unwrap().unwrap();
+        assert_eq!(found.is_damaged(), Some(false), "{found:?}");
+    });
+}
+
+#[test]
+fn a_damaged_release_that_is_not_current_is_said_once_and_ends_with_its_bytes_back() {
+    in_private_mounts("a_damaged_release_that_is_not_current", |directory| {
+        let place = Place::new(directory);
+        let store = place.open();
+        let releases = two_releases(directory);
+        releases.iter().for_each(|release| release.install(&store).unwrap());
+        drop(store);
+        unmount_below(directory);
+        let path = damage(&place, &releases[0]);
+        let store = place.open();
+        let line = format!(
+            "shop v1 is not mounted: {} was changed since it was verified: nobody goes back to \
+             it, and it goes at a later prune; check this disk and who may write to it",
+            path.display()
+        );
+        assert_eq!(store.take_complaints(), [line]);
+        assert_eq!(store.previous_good(&shop()).unwrap(), None);
+        drop(store);
+        let store = place.open();
+        assert_eq!(store.take_complaints(), [""; 0], "said before");
+        drop(store);
+        damage(&place, &releases[0]);
+        let store = place.open();
+        assert_eq!(store.take_complaints(), [""; 0]);
+        assert_eq!(store.previous_good(&shop()).unwrap(), Some(releases[0].id()), "as it came");
     });
 }
 
