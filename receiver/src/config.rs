@@ -486,6 +486,11 @@ mod tests {
             ("store = 3", "fanhost.toml:1: invalid type"),
             ("store = \"relative\"", "store must be an absolute path"),
             ("\nhost = \"a b\"", "fanhost.toml:2: \"a b\" is not a name"),
+            (
+                "[trust]\nrevoked = [\n\"67BE0252455FADB2\",\n\"67BE0252455FADB\"]",
+                "fanhost.toml:2: \"67BE0252455FADB\" is no id of a key: that is 16 hexadecimal",
+            ),
+            ("[trust.expires]\n67BE = \"2027-01-01\"", "\"67BE\" is no id of a key"),
             ("workers = 0", "workers must be from 1 to 64, it is 0"),
             ("io_class = \"best\"", "fanhost.toml:1: unknown variant `best`"),
             ("[app.shop]\nkinds = []", "kinds must name at least one kind"),

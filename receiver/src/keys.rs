@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use common::id::AppName;
-use common::keys::{KeyId, Keyring, PublicKey, Role, SymmetricKey};
+use common::keys::{KeyId, Keyring, PublicKey, Role, SymmetricKey, read_remedy};
 use common::seal::HostKeys;
 
 use crate::config::Config;
@@ -31,6 +31,17 @@ pub struct KnownKeys {
     of_apps: BTreeMap<AppName, Keyring>,
     revoked: BTreeSet<KeyId>,
     expires: BTreeMap<KeyId, u64>,
+    /// By setting, the ids in it that name none of the keys.
+    strangers: [(&'static str, Vec<KeyId>); 2],
+}
+
+/// Why datagrams cannot be opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SealingFault {
+    /// There is no such key.
+    Missing(String),
+    /// There is one that cannot be used.
+    Unusable(String),
 }
 
 impl KnownKeys {
@@ -44,7 +55,7 @@ impl KnownKeys {
         let named = flag.or(trust.keys.as_deref());
         let directory = match named {
             Some(path) => Some(path.to_path_buf()),
-            None => Some(PathBuf::from(DEFAULT_DIRECTORY)).filter(|path| path.exists()),
+            None => default_directory()?,
         };
         let place = directory.as_deref();
         let list = |key: &str, keys: &Option<Vec<String>>, stem: &str| match keys {
@@ -65,11 +76,33 @@ impl KnownKeys {
                 of_apps.insert(app.clone(), ring(&key, keys.iter().map(|it| read(it, place)))?);
             }
         }
+        let rings = releases.iter().chain(&operators).chain(of_apps.values());
+        let known: BTreeSet<KeyId> = rings.flat_map(Keyring::iter).map(PublicKey::id).collect();
         let (revoked, expires) = (trust.revoked, trust.expires);
+        let strange = |ids: BTreeSet<KeyId>| ids.difference(&known).copied().collect();
+        let strangers = [
+            ("revoked", strange(revoked.clone())),
+            ("expires", strange(expires.keys().copied().collect())),
+        ];
         let expires = expires.into_iter().map(|(id, date)| (id, date.0)).collect();
         let mut operators = operators.unwrap_or_default();
         operators.remove(&revoked);
-        Ok(Self { directory, operators, releases, of_apps, revoked, expires })
+        Ok(Self { directory, operators, releases, of_apps, revoked, expires, strangers })
+    }
+
+    /// Lines about ids that name no key which is here, for the log of a start: those of keys whose
+    /// files are gone, or wrong ones.
+    pub fn notices(&self) -> Vec<String> {
+        let named = self.strangers.iter().filter(|(_, ids)| !ids.is_empty());
+        let lines = named.map(|(setting, ids)| {
+            let ids: Vec<String> = ids.iter().map(KeyId::to_string).collect();
+            format!(
+                "[trust] {setting}: no key here has the id {}: right where its file was taken \
+                 away, or a release announced it; else look at the digits",
+                ids.join(", ")
+            )
+        });
+        lines.collect()
     }
 
     /// Whose releases of `app` are taken; anybody's, where no key is named.
@@ -82,24 +115,52 @@ impl KnownKeys {
     ///
     /// # Errors
     /// What is missing, or cannot be used.
-    pub fn sealing(&self) -> Result<HostKeys, String> {
+    pub fn sealing(&self) -> Result<HostKeys, SealingFault> {
+        use SealingFault::{Missing, Unusable};
         let directory = self.directory.as_deref();
-        let directory = directory.ok_or_else(|| format!("there is no {DEFAULT_DIRECTORY}"))?;
-        let load = |path: &Path, role| SymmetricKey::load(path, role).map_err(|it| it.to_string());
-        let groups: Vec<SymmetricKey> = find(directory, "group", ".key")?
+        let directory =
+            directory.ok_or_else(|| Missing(format!("there is no {DEFAULT_DIRECTORY}")))?;
+        let load = |path: &Path, role| {
+            SymmetricKey::load(path, role).map_err(|error| Unusable(error.to_string()))
+        };
+        let groups: Vec<SymmetricKey> = find(directory, "group", ".key")
+            .map_err(Unusable)?
             .iter()
             .map(|path| load(path, Role::Group))
             .collect::<Result<_, _>>()?;
         let place = directory.display();
         if groups.is_empty() {
-            return Err(format!("there is no group.key in {place}"));
+            return Err(Missing(format!("there is no group.key in {place}")));
         }
         if self.operators.is_empty() {
-            return Err(format!("there is no operator.pub in {place}, or it is revoked"));
+            return Err(Missing(format!("there is no operator.pub in {place}, or it is revoked")));
         }
-        let host = load(&directory.join("host.key"), Role::Host)?;
-        Ok(HostKeys { groups, operators: self.operators.clone(), host })
+        let host = directory.join("host.key");
+        match host.symlink_metadata() {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Err(Missing(format!("there is no host.key in {place}")))
+            }
+            _ => {
+                let host = load(&host, Role::Host)?;
+                Ok(HostKeys { groups, operators: self.operators.clone(), host })
+            }
+        }
     }
+}
+
+/// Where keys lie unless somebody says otherwise, if they do. A directory that cannot be looked for
+/// is not taken for none.
+fn default_directory() -> Result<Option<PathBuf>, String> {
+    let path = PathBuf::from(DEFAULT_DIRECTORY);
+    match path.try_exists() {
+        Ok(exists) => Ok(Some(path).filter(|_| exists)),
+        Err(error) => Err(unreadable(&path, &error)),
+    }
+}
+
+fn unreadable(directory: &Path, error: &io::Error) -> String {
+    let (directory, remedy) = (directory.display(), read_remedy(error));
+    format!("the keys in {directory} cannot be read: {error}{remedy}")
 }
 
 /// A key as the configuration names it: its line, or a file, by default in the directory.
@@ -126,7 +187,7 @@ fn ring(
 /// The files in the directory whose names begin with `stem` and end with `extension`, in the order
 /// of their names.
 fn find(directory: &Path, stem: &str, extension: &str) -> Result<Vec<PathBuf>, String> {
-    let unreadable = |error| format!("the keys in {} cannot be read: {error}", directory.display());
+    let unreadable = |error| unreadable(directory, &error);
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -189,7 +250,7 @@ mod tests {
         let text = format!(
             "[trust]\nkeys = {:?}\nrelease_keys = [\"other.pub\", \"{}\"]\n\
              revoked = [\"0303030303030303\"]\n\
-             expires = {{ \"404040404040404\" = \"2027-01-01\" }}\n\
+             expires = {{ \"0404040404040404\" = \"2027-01-01\" }}\n\
              [app.blog]\nrelease_keys = [\"release.pub\"]\n[app.wiki]\nrelease_keys = []\n",
             place.path(),
             key(5)
@@ -201,6 +262,19 @@ mod tests {
         assert!(trust("wiki").keys.is_empty(), "nobody is believed, and not everybody");
         assert_eq!(trust("shop").expires, BTreeMap::from([(key(4).id(), 1_798_761_600)]));
         assert_eq!(ids(&keys.operators), [], "the only one is revoked");
+        assert_eq!(keys.notices(), [""; 0], "all that is named is known");
+    }
+
+    #[test]
+    fn an_id_that_names_no_key_is_said_and_no_error() {
+        let place = place();
+        let text = "[trust]\nrevoked = [\"0101010101010101\", \"0101010101010110\"]\n\
+             expires = { \"0909090909090909\" = \"2027-01-01\" }\n";
+        let lines = load(text, Some(place.path())).unwrap().notices();
+        let [revoked, expires] = &lines[..] else { panic!("{lines:?}") };
+        let begin = "[trust] revoked: no key here has the id 0101010101010110: right where";
+        assert!(revoked.starts_with(begin), "{revoked}");
+        assert!(expires.starts_with("[trust] expires: no key here has the id 0909090909090909: "));
     }
 
     #[test]
@@ -224,22 +298,29 @@ mod tests {
         let place = place();
         let sealing = || load("", Some(place.path())).unwrap().sealing();
         let name = place.path().display();
-        assert_eq!(sealing().unwrap_err(), format!("there is no group.key in {name}"));
+        let missing = |what: &str| SealingFault::Missing(format!("there is no {what}"));
+        assert_eq!(sealing().unwrap_err(), missing(&format!("group.key in {name}")));
         let master = SymmetricKey::new(Role::Master, KeyId([7; 8]), Zeroizing::new([7; 32]));
         let group = SymmetricKey::new(Role::Group, KeyId([8; 8]), Zeroizing::new([8; 32]));
         let host = master.host_key(&"web-1".parse().unwrap());
         for file in ["group.key", "group-next.key"] {
             create_secret(&place.path().join(file), &group.to_text("group")).unwrap();
         }
-        assert!(sealing().unwrap_err().contains("host.key: cannot read it: No such file"));
-        create_secret(&place.path().join("host.key"), &host.to_text("host")).unwrap();
+        assert_eq!(sealing().unwrap_err(), missing(&format!("host.key in {name}")));
+        let path = place.path().join("host.key");
+        create_secret(&path, &group.to_text("group")).unwrap();
+        // What is there and wrong is no reason to do without.
+        let line = format!("{}: it is a group key, wanted is a host key", path.display());
+        assert_eq!(sealing().unwrap_err(), SealingFault::Unusable(line));
+        fs::remove_file(&path).unwrap();
+        create_secret(&path, &host.to_text("host")).unwrap();
         let keys = sealing().unwrap();
         assert_eq!((keys.groups.len(), keys.host.role()), (2, Role::Host));
         fs::remove_file(place.path().join("operator.pub")).unwrap();
-        let line = sealing().unwrap_err();
-        assert_eq!(line, format!("there is no operator.pub in {name}, or it is revoked"));
+        let line = format!("operator.pub in {name}, or it is revoked");
+        assert_eq!(sealing().unwrap_err(), missing(&line));
         let nowhere = KnownKeys::default().sealing().unwrap_err();
-        assert_eq!(nowhere, "there is no /etc/fanfare/keys");
+        assert_eq!(nowhere, missing("/etc/fanfare/keys"));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use receiver::activation::Policy;
 use receiver::hooks::Hook;
 use serde_json::Value;
 use tests::outcome::exit;
-use tests::process::{Ending, Running, command, holds_within};
+use tests::process::{Ending, Running, command, holds_within, pass_time};
 use tests::product::{self, Image};
 
 use crate::site::{DEADLINE, Site};
@@ -283,6 +283,7 @@ fn a_release_that_does_not_do_well_is_left_within_its_soak_and_a_second_and_mark
         |path: &Path| fs::symlink_metadata(path).and_then(|it| it.modified()).expect("it is");
     let tried_at = time(&beside(&note, "r2.a"));
     let tried = time(&site.current("a")).duration_since(tried_at).expect("it went back later");
+    eprintln!("back on the release before {tried:?} after the switch, soak {soak:?}");
     assert!(tried < soak + Duration::from_secs(1), "{tried:?}");
     assert!(release(&site, "a", "r2").to_string().contains("no database"), "why it is bad");
 
@@ -319,6 +320,41 @@ fn a_restart_in_the_middle_of_a_trial_ends_it_no_less() {
 }
 
 #[test]
+fn a_verdict_that_is_overdue_is_come_to_when_the_host_goes_on_or_comes_up_again() {
+    // Goal: a host that was down or stopped when its verdict was due neither keeps a bad release nor
+    // takes it for good. Method: r2 does well at first; one host is killed and one is stopped in its
+    // trial, for longer than a verdict may take, and r2 does not do well any more when they go on.
+    let mut site = Site::new();
+    let probe = script(&site, "probe", "[ ! -e $0.sick ] || [ $FANFARE_LABEL = r1 ]");
+    let settings = health(&probe).replace("soak = \"1s\"", "soak = \"3s\"");
+    let places = ["a", "b"].map(|host| start(&mut site, host, &settings));
+    let send = |label: &str, site: &Site| {
+        site.send(&site.bundle(label, Image::Tar)).expect(2).arg("--verdict-wait").arg("0s")
+    };
+    site.run(&send("r1", &site)).expect_exit(exit::DONE);
+    let link = fs::read_link(site.current("a")).expect("it was switched");
+    for host in ["a", "b"] {
+        assert!(holds_within(DEADLINE, || wait_until_over(&site, host)["verdict"] == "good"));
+    }
+    site.run(&send("r2", &site)).expect_exit(exit::DONE);
+    site.host(places[0]).signal(rustix::process::Signal::KILL);
+    site.host(places[1]).signal(rustix::process::Signal::STOP);
+    let is_back =
+        |site: &Site, host: &str| fs::read_link(site.current(host)).ok().as_ref() == Some(&link);
+    assert!(["a", "b"].iter().all(|host| !is_back(&site, host)), "both are on r2");
+    fs::write(beside(&probe, "sick"), "").expect("the directory is ours");
+    // The soak, two probes and what lies between them.
+    pass_time(Duration::from_millis(3000 + 2 * 300 + 100));
+    start(&mut site, "a", &settings);
+    site.host(places[1]).signal(rustix::process::Signal::CONT);
+    for host in ["a", "b"] {
+        assert!(holds_within(DEADLINE, || is_back(&site, host)), "{}", status(&site, host));
+        let verdict = &release(&site, host, "r2")["verdict"];
+        assert!(verdict["bad"].is_string(), "{host}: {verdict}");
+    }
+}
+
+#[test]
 fn a_first_release_that_does_not_do_well_stays_for_want_of_another_and_is_said_to() {
     let mut site = Site::new();
     let probe = script(&site, "probe", "exit 1");
@@ -338,7 +374,11 @@ fn the_helper_refuses_a_probe_that_needs_a_network() {
     let text = "[app.shop.health]\nhttp = \"http://127.0.0.1/health\"\n";
     let config = site.write("helper.toml", text);
     let mut command = command(product::fanhost());
-    command.args(["helper", "--store"]).arg(site.store("a")).arg("--config").arg(&config);
+    command
+        .args(["helper", "--insecure", "--store"])
+        .arg(site.store("a"))
+        .arg("--config")
+        .arg(&config);
     let ending = Running::start("helper", &mut command, &site.logs()).wait(DEADLINE);
     assert_eq!(ending.code, Some(exit::CONFIG), "{}", ending.stderr);
     // Whoever is not root learns first that the file is not root's.

@@ -26,7 +26,7 @@ impl KeyError {
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFault {
     /// It cannot be read.
-    #[error("cannot read it: {0}")]
+    #[error("cannot read it: {0}{remedy}", remedy = read_remedy(.0))]
     Read(io::Error),
     /// It cannot be written.
     #[error("cannot write it: {0}")]
@@ -72,4 +72,31 @@ pub enum KeyFault {
     /// Two keys of one id cannot be told apart by signatures.
     #[error("another trusted key has the id {0}, too")]
     Twice(KeyId),
+}
+
+/// What to do where a key, or the directory of keys, cannot be read; nothing where the error says
+/// it all. To be put behind the error.
+pub fn read_remedy(error: &io::Error) -> String {
+    if error.kind() != io::ErrorKind::PermissionDenied {
+        return String::new();
+    }
+    let user = rustix::process::geteuid().as_raw();
+    format!(
+        "; this runs as user {user}: chown {user} it, and chmod o+x the directories on the way there"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_not_be_read_is_to_be_given_to_who_reads_it() {
+        let denied = KeyFault::Read(io::ErrorKind::PermissionDenied.into()).to_string();
+        let user = rustix::process::geteuid().as_raw();
+        let remedy = format!("; this runs as user {user}: chown {user} it, and chmod o+x");
+        assert!(denied.contains(&remedy), "{denied}");
+        let missing = KeyFault::Read(io::ErrorKind::NotFound.into()).to_string();
+        assert!(missing.ends_with("entity not found"), "{missing}");
+    }
 }

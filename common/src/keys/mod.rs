@@ -20,7 +20,7 @@ mod signature;
 mod symmetric;
 mod text;
 
-pub use error::{KeyError, KeyFault};
+pub use error::{KeyError, KeyFault, read_remedy};
 pub use id::{KeyId, KeyIdTextError};
 pub use public::{Keyring, PublicKey, RawSignature, SIGNATURE_BYTES, Untrusted};
 pub use secret::{Protection, SecretKey, SecretKeyFile};

@@ -185,6 +185,11 @@ pub struct HelperArgs {
     #[arg(value_delimiter = ',')]
     pub apps: Vec<AppName>,
 
+    /// Take releases that nobody has signed: whoever can send can change what this host serves
+    #[arg(long, env = "FANHOST_INSECURE", hide_env = true)]
+    #[arg(value_parser = BoolishValueParser::new())]
+    pub insecure: bool,
+
     /// Where the store lies.
     #[command(flatten)]
     pub place: PlaceArgs,

@@ -17,7 +17,7 @@ use crate::daemon::Options;
 use crate::exit::{Complaint, Exit};
 use crate::helper;
 use crate::hooks::check_file;
-use crate::keys::KnownKeys;
+use crate::keys::{KnownKeys, SealingFault};
 use crate::pipeline::Manners;
 use crate::store::{AppConfig, Owner, Policy, default_root};
 
@@ -65,6 +65,11 @@ pub fn resolve_helper(
     let store = store(&args.place, config);
     let keys = keys(&args.place, config)?;
     let apps = apps(&args.apps, &args.place, config, &store, &keys)?;
+    // The receiving process is not believed, so what it says of seals is nothing to go by.
+    if !is_insecure(args.insecure, config) {
+        expect_release_keys(&apps, &args.place)?;
+    }
+    keys.notices().iter().for_each(|line| tracing::warn!("{line}"));
     let policies = policies(&apps, config);
     if let Some((app, _)) = policies.iter().find(|(_, policy)| policy.asks_the_network()) {
         let line = format!(
@@ -205,6 +210,7 @@ pub fn resolve(
     let keys = keys(&args.place, config)?;
     let apps = apps(&args.apps, &args.place, config, &store, &keys)?;
     let sealing = sealing(args, config, &keys, &apps)?;
+    keys.notices().iter().for_each(|line| tracing::warn!("{line}"));
     Ok(Options {
         interface: args.interface.clone().or_else(|| config.interface.clone()),
         group,
@@ -235,24 +241,43 @@ fn sealing(
     keys: &KnownKeys,
     apps: &[AppConfig],
 ) -> Result<Option<Arc<HostKeys>>, Complaint> {
-    if args.insecure || config.insecure.unwrap_or(false) {
+    if is_insecure(args.insecure, config) {
         return Ok(None);
     }
-    keys.sealing().and_then(|sealing| {
-        let believed = |app: &&AppConfig| app.trust.is_none();
-        match apps.iter().find(believed) {
-            Some(app) => Err(format!("there is no release.pub for {}", app.app)),
-            None => Ok(Some(Arc::new(sealing))),
+    match keys.sealing() {
+        Ok(sealing) => {
+            expect_release_keys(apps, &args.place)?;
+            Ok(Some(Arc::new(sealing)))
         }
-    }).map_err(|reason| {
-        let line = format!(
-            "no sender could be believed: {reason}; fanfare keygen makes keys; or give --insecure, \
-             or insecure = true in {}, if any sender on this network may change what this host \
-             serves",
-            config_path(&args.place).display()
-        );
-        Complaint::new(Exit::Configuration, line)
-    })
+        Err(SealingFault::Missing(reason)) => Err(nobody_believed("sender", &reason, &args.place)),
+        // Whoever has keys wants them used: what is wrong with them is to be mended.
+        Err(SealingFault::Unusable(line)) => Err(Complaint::new(Exit::Configuration, line)),
+    }
+}
+
+/// Whether everybody is to be believed, by name.
+fn is_insecure(flag: bool, config: &Config) -> bool {
+    flag || config.insecure.unwrap_or(false)
+}
+
+/// Refuses an app of which anybody's releases would be taken.
+fn expect_release_keys(apps: &[AppConfig], place: &PlaceArgs) -> Result<(), Complaint> {
+    match apps.iter().find(|app| app.trust.is_none()) {
+        Some(app) => {
+            let reason = format!("there is no release.pub for {}", app.app);
+            Err(nobody_believed("release", &reason, place))
+        }
+        None => Ok(()),
+    }
+}
+
+fn nobody_believed(what: &str, reason: &str, place: &PlaceArgs) -> Complaint {
+    let line = format!(
+        "no {what} could be believed: {reason}; fanfare keygen makes keys; or give --insecure, or \
+         insecure = true in {}, if any sender on this network may change what this host serves",
+        config_path(place).display()
+    );
+    Complaint::new(Exit::Configuration, line)
 }
 
 fn group(args: &RunArgs, config: &Config) -> Result<SocketAddr, Complaint> {
@@ -405,6 +430,27 @@ mod tests {
         assert_eq!(complaint.exit, Exit::Configuration);
         assert!(complaint.to_string().contains("or give --insecure, or insecure = true"));
         assert!(start("insecure = true").is_ok());
+    }
+
+    #[test]
+    fn a_helper_that_would_believe_any_manifest_is_not_started() {
+        let start = |arguments: &[&str], file: &str| {
+            let line = [&["fanhost", "helper", "--user", "1000", "--app", "shop"], arguments];
+            let Verb::Helper(args) = Cli::try_parse_from(line.concat()).unwrap().verb else {
+                panic!("helper")
+            };
+            let config = Config::parse(file, Path::new("fanhost.toml")).unwrap();
+            resolve_helper(&args, &config, || "a".to_owned())
+        };
+        let complaint = start(&[], "").unwrap_err();
+        assert_eq!(complaint.exit, Exit::Configuration);
+        let begin = "no release could be believed: there is no release.pub for shop; fanfare \
+                     keygen makes keys; or give --insecure, or insecure = true in /etc/";
+        assert!(complaint.to_string().starts_with(begin), "{complaint}");
+        assert!(start(&[], "[trust]\nrelease_keys = []").is_ok(), "nobody is believed");
+        for (arguments, file) in [(&["--insecure"][..], ""), (&[], "insecure = true")] {
+            assert!(start(arguments, file).is_ok(), "{arguments:?} {file}");
+        }
     }
 
     #[test]

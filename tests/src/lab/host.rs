@@ -177,7 +177,8 @@ impl Host {
     /// When it does not come up.
     pub fn start_helper(&mut self, apps: &[&str]) {
         let mut command = self.node.command(product::fanhost());
-        command.args(["helper", "--user", &RECEIVER.to_string(), "--app", &apps.join(",")]);
+        command.args(["helper", "--insecure", "--user", &RECEIVER.to_string()]);
+        command.args(["--app", &apps.join(",")]);
         command.arg("--helper").arg(self.helper_socket()).arg("--store").arg(self.store());
         let name = format!("{}-helper", self.name());
         let mut helper = Running::start(&name, &mut command, &self.logs);
