@@ -44,6 +44,9 @@ fn a_killed_sender_is_superseded_by_the_next_and_hosts_go_on_from_what_they_have
 fn hosts_are_idle_ten_seconds_after_their_sender_was_killed() {
     let (mut lab, first, second, mut sending) = at_half(2);
     sending.process.kill();
+    let silent = "; sender-silent: the sender fell silent in mid-session ";
+    let has_said = || lab.hosts()[0].verb(&["status"]).stdout.contains(silent);
+    assert!(holds_within(Duration::from_secs(6), has_said));
     // Idle: nothing but the control group is joined, and the partial image is kept.
     let family = lab.shape().family;
     let is_idle = |lab: &mut Lab| {
@@ -55,6 +58,10 @@ fn hosts_are_idle_ten_seconds_after_their_sender_was_killed() {
         host.expect_current(&first);
         assert!(!host.incoming_names("shop").is_empty(), "{} forgot its part", host.name());
         assert!(host.daemon().is_running());
+        let log = host.daemon().stderr();
+        let lost = "shop r1: the sender fell silent in mid-session and is given up after 8 s; ";
+        assert!(log.contains(lost) && log.contains(" blocks are held, and kept"), "{log}");
+        assert!(!log.contains("IGMP"), "{log}");
     }
     Send::of(&second.bundle).expect(2).run(&lab, DEADLINE).expect_exit(exit::DONE);
 }

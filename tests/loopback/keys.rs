@@ -347,3 +347,34 @@ fn a_host_whose_clock_stands_at_1970_says_so() {
     assert!(site.current("a").exists());
     send(&site, &signed(&site, "r2")).expect_exit(exit::DONE);
 }
+
+#[test]
+fn a_host_with_another_hosts_key_says_itself_that_no_sender_answers_it_and_why() {
+    let mut site = Site::new();
+    let (keys, host) = keys(&site);
+    done(site.fanfare(&["keygen", &text(&keys), "--host", "web-2"]));
+    for (from, to) in [
+        ("group.key", "group.key"),
+        ("operator.pub", "operator.pub"),
+        ("host-web-2.key", "host.key"),
+    ] {
+        fs::copy(keys.join(from), host.join(to)).expect("both are ours");
+    }
+    let mut command = command(product::fanhost());
+    command.args(["run", "--interface", "lo", "--app", "shop", "--host", "web-1"]);
+    command.args(["--group", &site.group().to_string(), "--keys", &text(&host)]);
+    command.arg("--store").arg(site.store("web-1"));
+    let place = site.start_command("web-1", &mut command);
+    let made = "host.key was made for web-2, as its comment says, and this host is web-1";
+    site.host(place).wait_for_stderr(made, DEADLINE);
+    let bundle = signed(&site, "r1");
+    let send = site.send(&bundle).keys_in(keys).expect(1).arg("--join-window").arg("5s");
+    let sending = send.start_here(tests::lab::Family::V4, &site.logs());
+    let line = "shop r1: the sender has not answered this host's JOIN for 3 s: nothing that it says \
+                gets there (a firewall, a route back), or its host.key is not the one of web-1 under";
+    site.host(place).wait_for_stderr(line, DEADLINE);
+    let status = done(site.verb("web-1", &["status"]));
+    assert!(status.contains("; no-answer: the sender has not answered"), "{status}");
+    assert!(status.contains("its comment says \"fanfare host key of web-2, master "), "{status}");
+    sending.wait(DEADLINE).expect_exit(exit::NOBODY_JOINED);
+}

@@ -214,7 +214,12 @@ impl Send {
 
     /// With the keys of a site, instead of `--insecure`.
     pub fn keyed(mut self, keys: &SiteKeys) -> Self {
-        self.keys = Some(keys.sender());
+        self.keys_in(keys.sender())
+    }
+
+    /// With the keys in this directory.
+    pub fn keys_in(mut self, directory: PathBuf) -> Self {
+        self.keys = Some(directory);
         self
     }
 

@@ -24,6 +24,8 @@ const FILE_BYTES: usize = 2 + KeyId::BYTES + KEY_BYTES;
 
 /// Context of a host key's derivation.
 const HOST_KEY: &str = "fanfare 2026 host key";
+/// What the comment of a host key begins with, before the host's name.
+const HOST_COMMENT: &str = "fanfare host key of ";
 
 /// What a key is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,12 +66,14 @@ pub struct SymmetricKey {
     role: Role,
     id: KeyId,
     bytes: Zeroizing<[u8; KEY_BYTES]>,
+    /// What its file says, which nobody has signed.
+    comment: String,
 }
 
 impl SymmetricKey {
     /// The key with these bytes, which must be fresh random ones.
     pub fn new(role: Role, id: KeyId, bytes: Zeroizing<[u8; KEY_BYTES]>) -> Self {
-        Self { role, id, bytes }
+        Self { role, id, bytes, comment: String::new() }
     }
 
     /// Reads the text of a key file.
@@ -88,7 +92,8 @@ impl SymmetricKey {
         let mut secret = Zeroizing::new([0; KEY_BYTES]);
         secret.copy_from_slice(key);
         let id = KeyId(id.try_into().expect("split there"));
-        Ok(Self { role: found, id, bytes: secret })
+        let comment = text::comment(text).to_owned();
+        Ok(Self { role: found, id, bytes: secret, comment })
     }
 
     /// The text of its file.
@@ -112,7 +117,23 @@ impl SymmetricKey {
         let bytes = Zeroizing::new(*derived.as_bytes());
         hasher.zeroize();
         derived.zeroize();
-        Self { role: Role::Host, id: self.id, bytes }
+        Self { role: Role::Host, id: self.id, bytes, comment: String::new() }
+    }
+
+    /// What the file of the key of `host` says, which was made of the master key `master`.
+    pub fn comment_for(host: &HostName, master: KeyId) -> String {
+        format!("{HOST_COMMENT}{host}, master {master}")
+    }
+
+    /// What the file that it was read from says of it; empty where it was read from none. Nobody
+    /// has signed that.
+    pub fn comment(&self) -> &str {
+        &self.comment
+    }
+
+    /// The host that it was made for, as far as its comment says so.
+    pub fn made_for(&self) -> Option<HostName> {
+        self.comment.strip_prefix(HOST_COMMENT)?.split(',').next()?.parse().ok()
     }
 
     /// What it is for.
@@ -195,6 +216,19 @@ mod tests {
         let material = [&[7_u8; 32][..], b"web-1"].concat();
         assert_eq!(of("web-1"), blake3::derive_key(context, &material));
         assert_eq!(master.host_key(&"web-1".parse().unwrap()).id(), master.id());
+    }
+
+    #[test]
+    fn a_host_key_says_in_its_comment_whose_it_is() {
+        let host = "web-1".parse().unwrap();
+        let made = key(Role::Master).host_key(&host);
+        assert_eq!(made.made_for(), None, "it was read from no file");
+        let comment = SymmetricKey::comment_for(&host, made.id());
+        let read = SymmetricKey::parse(&made.to_text(&comment), Role::Host).unwrap();
+        assert_eq!(read.comment(), "fanfare host key of web-1, master 0807060504030201");
+        assert_eq!(read.made_for(), Some(host));
+        let other = SymmetricKey::parse(&made.to_text("fanfare host key of "), Role::Host).unwrap();
+        assert_eq!(other.made_for(), None);
     }
 
     #[test]

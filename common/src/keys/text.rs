@@ -41,6 +41,11 @@ pub(super) fn key_line(text: &str) -> Option<&str> {
     lines.all(|rest| rest.trim().is_empty()).then_some(line)
 }
 
+/// What the first line of a key file says.
+pub(super) fn comment(text: &str) -> &str {
+    lines(text).next().and_then(|line| line.strip_prefix(COMMENT)).unwrap_or_default()
+}
+
 /// A key file.
 pub(super) fn key_file(comment: &str, bytes: &[u8]) -> Zeroizing<String> {
     debug_assert!(is_comment(comment), "comments are one line");

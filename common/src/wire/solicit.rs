@@ -29,7 +29,7 @@ impl SolicitReason {
         match self {
             Self::NoData => "hears the announce but no data: MTU or IGMP",
             Self::SenderLost => {
-                "hears nothing of the sender any more: IGMP, or the network is down"
+                "hears nothing of the sender any more: it died, or the network between is down"
             }
         }
     }

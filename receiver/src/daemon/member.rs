@@ -6,15 +6,17 @@ use std::sync::Arc;
 
 use common::geometry::Geometry;
 use common::id::{AppName, BlockIndex, Label, SessionId};
+use common::limits::SENDER_SILENCE_MAX;
 use common::net::Link;
 use common::seal::MemberSeal;
 use common::time::Timestamp;
-use common::wire::{Announce, CommonHeader, HostPhase, Message, escaped};
+use common::wire::{Announce, CommonHeader, Fault, HostPhase, Message, escaped};
 use tracing::{debug, info, warn};
 
 use super::digests::Digests;
 use super::forgers::Forgers;
 use super::meeting::Current;
+use super::missing::{Missing, held};
 use crate::pipeline::{Assembly, Work};
 use crate::session::{Ending, Kept, Meters, Output, Session, StoreEvent};
 use crate::status::SessionStatus;
@@ -69,8 +71,14 @@ pub struct Member {
     pub label: Label,
     /// When its sender started, and its number.
     pub started: (u64, u64),
+    /// When it began to join.
+    pub joined_at: Timestamp,
     /// When its sender was last heard.
     pub heard_at: Timestamp,
+    /// What it misses of its sender.
+    pub missing: Option<Missing>,
+    /// Why the sender may not answer.
+    pub why_unanswered: String,
     /// Memory that one block takes.
     pub block_bytes: usize,
     /// The phase that the log has told of.
@@ -83,6 +91,8 @@ pub struct Member {
     pub own_drops_before: Option<u64>,
     /// Whether a failure to send was told.
     pub has_complained: bool,
+    /// Why memberships were renewed last, as told; not told again until that is over.
+    pub rejoined_for: String,
     /// Whether the membership of the control group is to be renewed, too.
     pub wants_rejoin: bool,
 }
@@ -169,7 +179,10 @@ impl Member {
     /// Has switches and routers hear again that this host listens.
     fn rejoin(&mut self) {
         let (_, why) = self.session.fault();
-        warn!("{} {}: {why}; the groups are joined anew", self.app, self.label);
+        if self.rejoined_for != why {
+            why.clone_into(&mut self.rejoined_for);
+            warn!("{} {}: {why}; the groups are joined anew", self.app, self.label);
+        }
         self.wants_rejoin = true;
         if let Err(error) = self.link.rejoin() {
             warn!("{} {}: the data group is not joined anew: {error}", self.app, self.label);
@@ -207,10 +220,30 @@ impl Member {
         self.session.set_meters(Meters { kernel_drops, backlog_kib, alarm });
     }
 
+    /// Looks what is missed of the sender at `now`; that it does not answer is told once.
+    pub fn look_for_sender(&mut self, now: Timestamp) {
+        let missing = Missing::of(&self.session, now, self.joined_at, self.heard_at);
+        let before = std::mem::replace(&mut self.missing, missing);
+        if self.session.fault().0 == Fault::None {
+            self.rejoined_for.clear();
+        }
+        if let (Some(it @ Missing::Answer(_)), None) = (missing, before) {
+            let line = it.line(&self.session, &self.why_unanswered);
+            warn!("{} {}: {line}", self.app, self.label);
+        }
+    }
+
     /// What `fanhost status` shows.
     pub fn status(&self) -> SessionStatus {
         let (received, lost) = self.session.traffic();
-        let (fault, detail) = self.session.fault();
+        let missed = self.missing.map(|it| it.line(&self.session, &self.why_unanswered));
+        let (fault, detail) = match (&self.missing, &missed) {
+            (Some(missing), Some(line)) => (missing.word(), line.as_str()),
+            _ => {
+                let (fault, detail) = self.session.fault();
+                (fault.as_str(), detail)
+            }
+        };
         SessionStatus {
             app: self.app.to_string(),
             label: self.label.to_string(),
@@ -222,14 +255,14 @@ impl Member {
             received,
             lost,
             kernel_drops: self.kernel_drops,
-            fault: fault.as_str().to_owned(),
+            fault: fault.to_owned(),
             detail: escaped(detail).to_string(),
             forged: self.forgers.alarm().as_ref().map_or_else(String::new, ToString::to_string),
         }
     }
 
     /// Leaves the session. True when the same session may be joined again.
-    pub fn end(self) -> bool {
+    pub fn end(self, now: Timestamp) -> bool {
         self.work.cancel();
         let (app, label) = (&self.app, &self.label);
         let phase = self.session.phase();
@@ -243,11 +276,21 @@ impl Member {
             Some(Ending::Stopped) => info!("{app} {label}: session over while {phase}"),
             Some(Ending::Cancelled) => info!("{app} {label}: cancelled by the sender"),
             Some(Ending::SenderLost) => {
-                warn!("{app} {label}: the sender is silent; what was received is kept");
+                let (silence, held) = (SENDER_SILENCE_MAX.as_secs(), held(&self.session));
+                warn!(
+                    "{app} {label}: the sender fell silent in mid-session and is given up after \
+                     {silence} s; {held}, and kept for when it is sent again"
+                );
             }
             Some(Ending::Refused(verdict)) => warn!("{app} {label}: not taken in: {verdict}"),
             Some(Ending::Left) => info!("{app} {label}: left while {phase}"),
-            None => debug!("{app} {label}: another session took over"),
+            None => {
+                let (silence, held) = (now.since(self.heard_at).as_secs_f64(), held(&self.session));
+                info!(
+                    "{app} {label}: left for another session, {silence:.1} s after its sender was \
+                     last heard; {held}"
+                );
+            }
         }
         self.ending == Some(Ending::SenderLost)
     }

@@ -9,6 +9,7 @@ mod forgers;
 mod forgery;
 mod meeting;
 mod member;
+mod missing;
 mod receive;
 mod suspects;
 
@@ -275,8 +276,11 @@ fn announce_start(options: &Options, interface: &Interface, keeper: &dyn Keeper)
     for line in capabilities.complaints.iter().chain(&keeper.take_complaints()) {
         warn!("{line}");
     }
-    if options.keys.is_none() {
-        warn!("--insecure: any sender on this network is believed");
+    match &options.keys {
+        None => warn!("--insecure: any sender on this network is believed"),
+        Some(keys) => missing::foreign_key(&options.host, &keys.host).iter().for_each(|line| {
+            warn!("{line}");
+        }),
     }
 }
 
@@ -426,7 +430,7 @@ impl Daemon<'_> {
     fn end_session(&mut self, id: SessionId) {
         let Some(member) = self.members.remove(&id) else { return };
         self.board.add_ended(member.status(), common::clock::unix_seconds());
-        let may_come_back = member.end();
+        let may_come_back = member.end(self.clock.now());
         self.has_ended_one = true;
         if !may_come_back {
             self.close(id);
@@ -469,7 +473,10 @@ impl Daemon<'_> {
         if now >= self.next_meter {
             self.next_meter = now + METER_INTERVAL;
             let own_drops = self.own.kernel_drops();
-            self.members.values_mut().for_each(|member| member.read_meters(own_drops));
+            for member in self.members.values_mut() {
+                member.read_meters(own_drops);
+                member.look_for_sender(now);
+            }
             self.show_sessions();
             self.board.set_drops(&self.drops);
             self.suspects.tell(now);

@@ -21,6 +21,7 @@ use super::digests::Digests;
 use super::forgers::Forgers;
 use super::meeting::{self, Meeting, Reason};
 use super::member::{Joining, Member};
+use super::missing;
 use super::suspects::Suspects;
 use super::{Daemon, DaemonError, data_link};
 use crate::pipeline::{Assembly, Task, Work};
@@ -280,13 +281,20 @@ impl Daemon<'_> {
             app: announce.app.clone(),
             label: announce.label.clone(),
             started: (announce.sender.started, announce.sender.instance),
+            joined_at: self.clock.now(),
             heard_at,
+            missing: None,
+            why_unanswered: missing::why_unanswered(
+                &self.options.host,
+                self.options.keys.as_ref().map(|keys| &keys.host),
+            ),
             block_bytes: symbol * symbols,
             told: None,
             ending: None,
             kernel_drops: 0,
             own_drops_before: None,
             has_complained: false,
+            rejoined_for: String::new(),
             wants_rejoin: false,
         })
     }

@@ -92,7 +92,7 @@ impl KeygenArgs {
         let key = master.host_key(host);
         Ok(Made {
             path: self.directory.join(format!("host-{host}.key")),
-            text: key.to_text(&format!("fanfare host key of {host}, master {}", key.id())),
+            text: key.to_text(&SymmetricKey::comment_for(host, key.id())),
             is_secret: true,
             id: key.id(),
             says: "secret; to this host alone, as host.key",
