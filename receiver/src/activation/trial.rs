@@ -87,6 +87,7 @@ impl Progress {
             (Stage::Over, Verdict::Bad) => "is bad and stays: there is no good release before it",
             (Stage::Over, Verdict::Refused) => "was refused by a hook",
             (Stage::Over, Verdict::Superseded) => "was superseded before it was through",
+            (Stage::Over, _) if self.results.is_empty() => "was switched to; it has no hooks",
             (Stage::Over, _) => "its hooks have run",
         }
     }

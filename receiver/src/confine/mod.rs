@@ -79,9 +79,19 @@ pub fn enter_tree() -> Result<Vec<String>, ConfineError> {
     Ok(lines)
 }
 
-/// Drops the capabilities but these.
+/// Drops the capabilities but these, and where it may that to gain others.
 fn keep_capabilities(kept: CapabilitySet) -> io::Result<()> {
     let found = rustix::thread::capabilities(None)?;
+    // Who has not the right to cannot gain any either, once there are no new privileges.
+    if found.effective.contains(CapabilitySet::SETPCAP) {
+        for capability in (CapabilitySet::all() - kept).iter() {
+            match rustix::thread::remove_capability_from_bounding_set(capability) {
+                // One that this kernel does not know.
+                Ok(()) | Err(Errno::INVAL) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
     let all = found.effective | found.permitted | found.inheritable;
     // A service manager that left no others may have taken the call away as well.
     if (all - kept).is_empty() {

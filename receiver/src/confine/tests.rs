@@ -40,6 +40,22 @@ fn is_denied<T>(result: io::Result<T>) -> bool {
 }
 
 #[test]
+fn what_may_be_gained_is_dropped_with_what_is_held_where_that_is_allowed() {
+    use rustix::thread::{CapabilitySet, capabilities, capability_is_in_bounding_set};
+    if !is_root("what_may_be_gained_is_dropped") {
+        return;
+    }
+    let kept = CapabilitySet::CHOWN | CapabilitySet::FOWNER;
+    let left = std::thread::spawn(move || {
+        super::keep_capabilities(kept).unwrap();
+        let is_left = |it: &CapabilitySet| capability_is_in_bounding_set(*it).unwrap_or(false);
+        let bounding: CapabilitySet = CapabilitySet::all().iter().filter(is_left).collect();
+        (bounding, capabilities(None).unwrap().permitted)
+    });
+    assert_eq!(left.join().unwrap(), (kept, kept));
+}
+
+#[test]
 fn a_confined_process_writes_what_it_receives_and_is_refused_the_rest() {
     if !is_root("a_confined_process_writes_what_it_receives") {
         return;

@@ -213,6 +213,14 @@ mod tests {
     }
 
     #[test]
+    fn of_an_activation_without_hooks_none_is_said_to_have_run() {
+        let bare = Progress { results: Vec::new(), ..activation() };
+        let line =
+            "2023-11-14T22:14:10Z: shop 1.9 (cdcdcdcdcdcd) was switched to; it has no hooks\n";
+        assert_eq!(activation_text(&bare), line);
+    }
+
+    #[test]
     fn without_a_daemon_it_says_so_and_shows_the_store() {
         let text = to_table(Path::new("/var/lib/fanfare"), None, &Inventory::default());
         assert_eq!(text, "no fanhost is running on /var/lib/fanfare\n\nno releases\n");

@@ -226,7 +226,10 @@ impl Store {
             let Some(trust) = &app.config.trust else {
                 return format!("{name}: there is no release key: anybody's releases are believed");
             };
-            let keys = trust.lines(&app.lock().announced);
+            let keys = {
+                let state = app.lock();
+                trust.lines(&state.announced, self.world.unix_seconds().max(state.youngest))
+            };
             match keys.is_empty() {
                 true => format!("{name}: no key is trusted, so every release is refused"),
                 false => format!("{name}: releases are believed by {}", keys.join("; ")),
@@ -326,6 +329,21 @@ impl Store {
     ) -> Result<(), StoreError> {
         let app = self.app(app)?;
         app.vouch(&app.lock(), manifest_bytes, signatures, Dates::Unasked).map(drop)
+    }
+
+    /// Why the network would not have a release switched to that is here; nothing where it would.
+    /// The host's own administrator may all the same.
+    ///
+    /// # Errors
+    /// When there is no such app.
+    pub fn distrust(
+        &self,
+        app: &AppName,
+        release: &ReleaseId,
+    ) -> Result<Option<String>, StoreError> {
+        let app = self.app(app)?;
+        let vouched = app.vouch_known(&app.lock(), release);
+        Ok(vouched.err().map(|error| error.to_string()))
     }
 
     /// Refuses what could not be staged here, before a byte of it is received.

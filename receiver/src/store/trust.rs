@@ -125,10 +125,17 @@ impl Trust {
         }
     }
 
-    /// The keys that may sign now, for the log: an id, and what it is trusted for.
-    pub(super) fn lines(&self, announced: &[Announced]) -> Vec<String> {
+    /// The keys that may sign at `now`, Unix seconds, for the log: an id, and what it is trusted
+    /// for.
+    pub(super) fn lines(&self, announced: &[Announced], now: u64) -> Vec<String> {
         let named = self.keys.iter().map(PublicKey::id).filter(|id| !self.revoked.contains(id));
         let named = named.map(|id| match self.expires.get(&id) {
+            Some(until) if is_over(*until, now) => {
+                format!("{id}, which expired on {} and signs nothing new", utc(*until))
+            }
+            Some(until) if *until <= now => {
+                format!("{id}, which expired on {}, for a day after that", utc(*until))
+            }
             Some(until) => format!("{id} until {}", utc(*until)),
             None => id.to_string(),
         });

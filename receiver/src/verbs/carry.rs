@@ -31,7 +31,7 @@ fn attempt(activator: &Activator, request: &Request) -> Result<Answer, StoreErro
             let (id, label) = store.find(app, release)?;
             let former = store.current(app)?;
             activator.choose(app, id, *force)?;
-            switched(app, &former, &label, id)
+            switched(app, &former, &label, id) + &warning(store, app, id)?
         }
         Request::Rollback { app, to } => {
             let to = to.as_ref().map(|to| store.find(app, to)).transpose()?;
@@ -39,7 +39,9 @@ fn attempt(activator: &Activator, request: &Request) -> Result<Answer, StoreErro
             let id = activator.roll_back(app, to.map(|to| to.0))?;
             let (_, label) = store.find(app, &id.to_string())?;
             let held = store.held(app)?.map(|hold| format!("; {hold}"));
-            switched(app, &former, &label, id) + &held.unwrap_or_default()
+            switched(app, &former, &label, id)
+                + &held.unwrap_or_default()
+                + &warning(store, app, id)?
         }
         Request::Pin { app, release, owner, reason, seconds } => {
             let (id, label) = store.find(app, release)?;
@@ -64,6 +66,12 @@ fn attempt(activator: &Activator, request: &Request) -> Result<Answer, StoreErro
         }
     };
     Ok(Answer::Done(line))
+}
+
+/// What speaks against a release that was chosen here, behind what is said of the switch.
+fn warning(store: &Store, app: &AppName, id: ReleaseId) -> Result<String, StoreError> {
+    let reason = store.distrust(app, &id)?;
+    Ok(reason.map_or_else(String::new, |reason| format!("; no sender could do that: {reason}")))
 }
 
 fn until_words(until: Option<u64>) -> String {

@@ -370,11 +370,28 @@ fn what_was_accepted_is_judged_by_no_date_and_no_key_again() {
         store.choose(&shop(), two.id(), false).unwrap();
         // The network is another matter.
         assert!(!store.holds_release(&shop(), &one.id()));
+        let warned = store.distrust(&shop(), &one.id()).unwrap().unwrap();
+        assert!(warned.ends_with("by 0101010101010101, and that key is revoked here"), "{warned}");
         store.choose(&shop(), one.id(), false).unwrap();
         let error = store.activate(&shop(), two.id()).unwrap_err();
         assert_eq!(error.fault(), Fault::KeyRevoked, "{error}");
         store.choose(&shop(), two.id(), false).unwrap();
     }
+}
+
+#[test]
+fn a_key_that_has_expired_is_said_to_have_and_not_to_be_believed_until_then() {
+    let (_directory, place) = place();
+    let expires = BTreeMap::from([(id(1), NOW)]);
+    let said = |now| {
+        let store = open(&place, Trust { expires: expires.clone(), ..trust(&[1]) }, now);
+        let [line] = &store.trusted()[..] else { panic!("one app") };
+        line.strip_prefix("shop: releases are believed by 0101010101010101").unwrap().to_owned()
+    };
+    assert_eq!(said(NOW - 1), " until 2023-11-14T22:13:20Z");
+    assert_eq!(said(NOW), ", which expired on 2023-11-14T22:13:20Z, for a day after that");
+    let over = ", which expired on 2023-11-14T22:13:20Z and signs nothing new";
+    assert_eq!(said(NOW + DAY), over);
 }
 
 #[test]
