@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use common::digest::Digest;
 use common::geometry::{PartSet, PreambleLengths};
-use common::id::ImageKind;
-use common::wire::{BlockCount, Order, SenderFacts, SessionTimers, SolicitReason};
+use common::id::{BootNonce, ImageKind, SymbolId};
+use common::wire::{BlockCount, KindSet, Order, SenderFacts, SessionTimers, SolicitReason};
 
 use super::*;
 

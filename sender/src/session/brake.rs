@@ -29,8 +29,8 @@ const HOST_AGE_MAX: Duration = Duration::from_secs(2);
 /// Loss of the 75th percentile above its baseline by this is a reason to try less; below it costs
 /// less than the rate would.
 const LOSS_STEP: f64 = 0.015;
-/// And by so many standard deviations: of 1 % of random loss one interval of 25 ms at 1 Gbit/s shows
-/// between none and 3 %, and cuts for that cost a link 15 % of what it carries.
+/// And by so many standard deviations: of 1 % of random loss one interval of 25 ms at 1 Gbit/s
+/// shows between none and 3 %, and cuts for that cost a link 15 % of what it carries.
 const LOSS_STEP_SIGMAS: f64 = 3.0;
 /// No baseline is trusted to be less.
 const LOSS_CALM: f64 = 0.01;
@@ -81,8 +81,8 @@ impl Loss {
         }
     }
 
-    /// How far off the share may be by chance, where `share` is the true one: the standard deviation
-    /// of a binomial distribution.
+    /// How far off the share may be by chance, where `share` is the true one: the standard
+    /// deviation of a binomial distribution.
     fn sigma(&self, share: f64) -> f64 {
         (share * (1.0 - share) / self.trains.max(1.0)).sqrt()
     }
@@ -113,8 +113,8 @@ struct Trial {
 
 impl Trial {
     /// Whether the cut was for nothing; `None` while that may be chance. What parts the two is the
-    /// middle between the loss of weather, which stays, and that of a full link, which takes what it
-    /// took.
+    /// middle between the loss of weather, which stays, and that of a full link, which takes what
+    /// it took.
     fn is_in_vain(&self, now: Timestamp, loss: Loss) -> Option<bool> {
         let full_link = (self.cause - 0.3).max(0.0) / 0.7;
         let middle = self.cause.midpoint(full_link);
@@ -196,8 +196,8 @@ impl Brake {
         let before = self.samples.get(&report.slot);
         // Until all that a report is about was sent at the new rate, it is taken with what was.
         let kept = before.filter(|it| since < self.changed_at || it.changed_at == self.changed_at);
-        let (mut loss, changed_at) = kept
-            .map_or((Loss::default(), self.changed_at), |sample| (sample.loss, sample.changed_at));
+        let kept = kept.map(|sample| (sample.loss, sample.changed_at));
+        let (mut loss, changed_at) = kept.unwrap_or_else(|| (Loss::default(), self.changed_at));
         // Reports reach back beyond the one before.
         let unheard = before.map_or(report.interval, |sample| now.since(sample.heard_at));
         let trains = rate.bytes_in(unheard.min(report.interval)) as f64 / TRAIN_BYTES;
