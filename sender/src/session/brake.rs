@@ -181,7 +181,11 @@ impl Brake {
     /// Takes one host's report; a bounded number counts in one interval.
     pub fn on_report(&mut self, now: Timestamp, report: &Rate) {
         if self.samples.len() == REPORTS_MAX && !self.samples.contains_key(&report.slot) {
-            return;
+            // Of a large fleet each poll asks others.
+            self.samples.retain(|_, sample| now.since(sample.heard_at) < REPORT_AGE_MAX);
+            if self.samples.len() == REPORTS_MAX {
+                return;
+            }
         }
         let since = Timestamp::from_nanos(
             now.as_nanos().saturating_sub(report.interval.as_nanos().try_into().unwrap_or(0)),
@@ -350,22 +354,16 @@ mod tests {
         Timestamp::from_nanos(interval * JUDGE_INTERVAL.as_nanos() as u64)
     }
 
+    fn report(slot: u32, sight: Sight) -> Rate {
+        let Sight { loss_ppm, overrun_ppm, kernel_drops } = sight;
+        let (slot, nonce, interval) = (Slot(slot), BootNonce(0), JUDGE_INTERVAL);
+        Rate { slot, nonce, interval, loss_ppm, overrun_ppm, kernel_drops, delay_us: 0 }
+    }
+
     /// Eight hosts report what they saw since the last interval; then it is judged. In Mbit/s.
     fn judge(brake: &mut Brake, interval: u64, sights: &[Sight]) -> u64 {
         for (index, sight) in sights.iter().enumerate() {
-            let Sight { loss_ppm, overrun_ppm, kernel_drops } = *sight;
-            let (slot, nonce) = (Slot(index as u32), BootNonce(0));
-            let (interval_us, delay_us) = (JUDGE_INTERVAL, 0);
-            let report = Rate {
-                slot,
-                nonce,
-                interval: interval_us,
-                loss_ppm,
-                overrun_ppm,
-                kernel_drops,
-                delay_us,
-            };
-            brake.on_report(at(interval), &report);
+            brake.on_report(at(interval), &report(index as u32, *sight));
         }
         brake.judge(at(interval));
         brake.rate().as_bits() / 1_000_000
@@ -443,6 +441,23 @@ mod tests {
         let rates = run(&mut brake, 4..40, weather(100_000));
         assert_eq!(rates[..4], [700, 1000, 1000, 1000], "cut on trial and taken back");
         assert!(rates[4..].iter().all(|rate| *rate == 1000), "{rates:?}");
+    }
+
+    #[test]
+    fn of_a_large_fleet_those_decide_that_were_asked_last() {
+        let mut brake = Brake::new(RatePolicy::Ceiling(CEILING));
+        let hear = |brake: &mut Brake, interval: u64, overrun_ppm: u32| {
+            let sight = Sight { overrun_ppm, ..Sight::default() };
+            for slot in interval * 128..(interval + 1) * 128 {
+                brake.on_report(at(interval), &report(slot as u32, sight));
+            }
+            brake.judge(at(interval));
+        };
+        (1..20).for_each(|interval| hear(&mut brake, interval, 0));
+        assert_eq!(brake.rate(), CEILING);
+        (20..25).for_each(|interval| hear(&mut brake, interval, 900_000));
+        assert!(brake.rate() < CEILING.scaled(1, 2), "{}", brake.rate());
+        assert!(brake.samples.len() <= REPORTS_MAX);
     }
 
     #[test]
