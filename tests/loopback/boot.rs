@@ -13,12 +13,16 @@ use tests::product::{self, Bundle, Image, Pack};
 
 use crate::site::{DEADLINE, Site};
 
-/// A site whose host has received releases and ended.
+/// A site whose host has received releases, of tar, and ended: not before their archives went, which
+/// they do a moment after the sender has heard of the switch.
 fn received(bundles: &[Bundle], site: &mut Site) {
     let place = site.start("a");
     for bundle in bundles {
         site.run(&site.send(bundle).expect(1)).expect_exit(exit::DONE);
     }
+    let images = site.store("a").join("shop/images");
+    let has_settled = || fs::read_dir(&images).is_ok_and(|mut left| left.next().is_none());
+    assert!(holds_within(DEADLINE, has_settled), "an archive goes once its tree is active");
     assert_eq!(site.host(place).terminate(DEADLINE).code, Some(0));
 }
 
