@@ -321,9 +321,9 @@ fn a_restart_in_the_middle_of_a_trial_ends_it_no_less() {
 
 #[test]
 fn a_verdict_that_is_overdue_is_come_to_when_the_host_goes_on_or_comes_up_again() {
-    // Goal: a host that was down or stopped when its verdict was due neither keeps a bad release nor
-    // takes it for good. Method: r2 does well at first; one host is killed and one is stopped in its
-    // trial, for longer than a verdict may take, and r2 does not do well any more when they go on.
+    // Goal: a host that was down or stopped when its verdict was due neither keeps a bad release
+    // nor takes it for good. Method: r2 does well at first; one host is killed and one stopped in
+    // its trial, for longer than a verdict may take, and r2 does not do well when they go on.
     let mut site = Site::new();
     let probe = script(&site, "probe", "[ ! -e $0.sick ] || [ $FANFARE_LABEL = r1 ]");
     let settings = health(&probe).replace("soak = \"1s\"", "soak = \"3s\"");

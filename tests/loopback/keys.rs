@@ -369,9 +369,10 @@ fn a_host_with_another_hosts_key_says_itself_that_no_sender_answers_it_and_why()
     site.host(place).wait_for_stderr(made, DEADLINE);
     let bundle = signed(&site, "r1");
     let send = site.send(&bundle).keys_in(keys).expect(1).arg("--join-window").arg("5s");
-    let sending = send.start_here(tests::lab::Family::V4, &site.logs());
-    let line = "shop r1: the sender has not answered this host's JOIN for 3 s: nothing that it says \
-                gets there (a firewall, a route back), or its host.key is not the one of web-1 under";
+    let mut sending = send.start_here(tests::lab::Family::V4, &site.logs());
+    let line = "shop r1: the sender has not answered this host's JOIN for 3 s: nothing that it \
+                says gets there (a firewall, a route back), or its host.key is not the one of \
+                web-1 under";
     site.host(place).wait_for_stderr(line, DEADLINE);
     let status = done(site.verb("web-1", &["status"]));
     assert!(status.contains("; no-answer: the sender has not answered"), "{status}");

@@ -213,7 +213,7 @@ impl Send {
     }
 
     /// With the keys of a site, instead of `--insecure`.
-    pub fn keyed(mut self, keys: &SiteKeys) -> Self {
+    pub fn keyed(self, keys: &SiteKeys) -> Self {
         self.keys_in(keys.sender())
     }
 

@@ -81,9 +81,7 @@ pub fn read_remedy(error: &io::Error) -> String {
         return String::new();
     }
     let user = rustix::process::geteuid().as_raw();
-    format!(
-        "; this runs as user {user}: chown {user} it, and chmod o+x the directories on the way there"
-    )
+    format!("; this runs as user {user}: chown {user} it, and chmod o+x the directories above")
 }
 
 #[cfg(test)]

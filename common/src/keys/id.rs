@@ -30,8 +30,8 @@ impl fmt::Debug for KeyId {
 /// A text that is no id of a key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no id of a key: that is 16 hexadecimal digits, as keygen prints them (minisign leaves \
-     zeros in front out: put those back)"
+    "{0:?} is no id of a key: that is 16 hexadecimal digits, as keygen prints them (minisign \
+     leaves zeros in front out: put those back)"
 )]
 pub struct KeyIdTextError(pub String);
 

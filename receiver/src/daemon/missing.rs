@@ -97,8 +97,8 @@ pub fn why_unanswered(host: &HostName, key: Option<&SymmetricKey>) -> String {
 pub fn foreign_key(host: &HostName, key: &SymmetricKey) -> Option<String> {
     let other = key.made_for().filter(|other| other != host)?;
     Some(format!(
-        "host.key was made for {other}, as its comment says, and this host is {host}: no sender will \
-         answer it; fanfare keygen --host {host} makes the right one, or give --host {other}"
+        "host.key was made for {other}, as its comment says, and this host is {host}: no sender \
+         will answer it; fanfare keygen --host {host} makes the right one, or give --host {other}"
     ))
 }
 

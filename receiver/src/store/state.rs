@@ -300,8 +300,8 @@ impl AppState {
         self.trial = self.trial.filter(|trial| *trial != id);
     }
 
-    /// Notes whether what lies on this disk of a release is not what was verified. That says nothing
-    /// of how the release did: the same bytes come again, and it is what it was.
+    /// Notes whether what lies on this disk of a release is not what was verified. That says
+    /// nothing of how the release did: the same bytes come again, and it is what it was.
     pub(super) fn note_condition(&mut self, id: ReleaseId, damaged: bool) {
         if damaged || self.releases.contains_key(&id) {
             self.record_mut(id).damaged = damaged;
