@@ -102,7 +102,8 @@ fn seals(criterion: &mut Criterion) {
             || closed.clone(),
             |datagrams| {
                 for datagram in datagrams {
-                    black_box(member.open(Stream::Data, 0, datagram).expect("our own datagram"));
+                    let opened = member.open(Stream::Data, Timestamp::ZERO, 0, datagram);
+                    black_box(opened.expect("our own datagram"));
                 }
             },
             BatchSize::SmallInput,

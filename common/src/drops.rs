@@ -77,6 +77,8 @@ drop_reasons! {
     NoDigest "no-digest",
     /// More sessions or hosts than we count.
     TooMany "too-many",
+    /// Signed, beyond as many wrong signatures as are looked at.
+    TooManySigned "too-many-signed",
 }
 
 impl DropReason {
@@ -99,7 +101,7 @@ impl From<WireError> for DropReason {
             WireError::UnknownKey => Self::UnknownKey,
             WireError::Signature | WireError::Expired => Self::BadSignature,
             WireError::Replayed => Self::Replayed,
-            WireError::TooManySigned => Self::TooMany,
+            WireError::TooManySigned => Self::TooManySigned,
             other => Self::Malformed(other),
         }
     }

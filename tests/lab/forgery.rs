@@ -98,3 +98,36 @@ fn who_forges_symbols_at_the_senders_rate_costs_a_tenth_at_most_and_is_named() {
         assert!(status.contains(what), "{what}: {status}");
     }
 }
+
+/// Goal: who asks in the sender's name, from its address, costs hosts a bounded part of a core, and
+/// the transfer completes. Method: a member of the group, who can close a POLL and not sign it.
+// PROTOCOL 10.8.
+#[test]
+fn polls_that_are_forged_in_the_senders_name_are_looked_at_in_bounded_number() {
+    let mut lab = Lab::new(Shape::hosts(3).with("forger").alone());
+    let keys = Arc::new(SiteKeys::make(lab.directory(), "site"));
+    lab.stranger("forger").shape(Bitrate::from_megabits(100));
+    lab.start_hosts(&HostOptions::app("shop").keyed(&keys));
+    let release = lab.signed_release(&keys, "r1", 16 << 20);
+    let send = Send::of(&release.bundle).keyed(&keys).expect(3).rate("100Mbit");
+    let run = || send.run(&lab, DEADLINE).expect_exit(exit::DONE);
+    let attack = Attack::FalsePolls(keys.forged_by_member());
+    let (outcome, sent) = beside(lab.stranger("forger"), &attack, true, run);
+    lab.hosts().iter().for_each(|host| host.expect_current(&release));
+    let status = lab.host(1).verb(&["status", "--json"]).stdout;
+    let status: serde_json::Value = serde_json::from_str(&status).expect("it is JSON");
+    let count = |reason: &str| {
+        let drops = status["drops"].as_array().expect("it has drops");
+        let it = drops.iter().find(|it| it["reason"] == reason);
+        it.and_then(|it| it["count"].as_u64()).unwrap_or(0)
+    };
+    let (looked_at, unseen) = (count("bad-signature"), count("too-many-signed"));
+    let seconds = seconds(&outcome);
+    eprintln!("{sent} sent in {seconds:.2} s; {looked_at} looked at, {unseen} not");
+    assert!(unseen > 1000 && looked_at > 100, "{status}");
+    // The forger goes on until the sender has ended.
+    assert!((looked_at as f64) < 2000.0 * (outcome.report()["seconds"].as_f64().unwrap() + 1.0));
+    let line =
+        format!("{} sends what is dropped (too-many-signed", lab.sender().address(Family::V4));
+    assert!(lab.host(1).log().contains(&line), "{}", lab.host(1).log());
+}

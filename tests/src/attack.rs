@@ -17,7 +17,10 @@ use common::clock::unix_seconds;
 use common::id::{BlockIndex, BootNonce, HostName, SessionId, Slot};
 use common::seal::{HostKeys, HostSeal, MemberSeal, SenderKeys, SenderSeal, Stream, TAG_BYTES};
 use common::time::Timestamp;
-use common::wire::{Announce, Join, Kind, KindSet, Message, Need, Order, SymbolHeader, VERSION};
+use common::wire::{
+    Announce, BlockCount, CommonHeader, Join, Kind, KindSet, Message, Need, Order, Poll, Sweep,
+    SymbolHeader, VERSION,
+};
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, sendto, socket};
 
@@ -47,6 +50,11 @@ pub enum Attack {
     FalseSymbols(Arc<SenderKeys>),
     /// The same from the sender's address, which takes a raw socket.
     FalseSender(Arc<SenderKeys>),
+    /// Asks all hosts in the sender's name, from its address.
+    FalsePolls(Arc<SenderKeys>),
+    /// Announces a session of its own of the same app, that began later, and sends its symbols to
+    /// the same group.
+    SecondSender(Arc<SenderKeys>),
 }
 
 /// Runs `work` while somebody attacks from `node`; what it gave, and the datagrams that were sent
@@ -201,7 +209,8 @@ impl<'a> Attacker<'a> {
             control: listen(Family::V4.group(), address),
             data: None,
             own: speak(address),
-            raw: matches!(attack, Attack::FalseSender(_)).then(|| speak_as_another(address)),
+            raw: matches!(attack, Attack::FalseSender(_) | Attack::FalsePolls(_))
+                .then(|| speak_as_another(address)),
             rng: StdRng::seed_from_u64(7),
             victim: None,
             recorded: Vec::new(),
@@ -269,15 +278,27 @@ impl<'a> Attacker<'a> {
     /// Announces are signed and not secret: whoever hears one can read it.
     fn meet(&mut self, datagram: &[u8]) {
         let inner = &datagram[..datagram.len().saturating_sub(TAG_BYTES)];
-        let Ok((header, Message::Announce(announce))) = Message::parse(inner) else { return };
+        let Ok((mut header, Message::Announce(mut announce))) = Message::parse(inner) else {
+            return;
+        };
+        let is_own = announce.feedback.ip() == IpAddr::V4(self.address);
+        if is_own || matches!((self.attack, &self.victim), (Attack::SecondSender(_), Some(_))) {
+            return;
+        }
         if let Some(victim) = self.victim.as_mut().filter(|it| it.id == header.session) {
             victim.announce = announce;
             return;
         }
         self.data = Some(listen(announce.data_group, self.address));
         let seal = match self.attack {
-            Attack::ForgedOrders(keys) | Attack::FalseSymbols(keys) | Attack::FalseSender(keys) => {
+            Attack::ForgedOrders(keys)
+            | Attack::FalseSymbols(keys)
+            | Attack::FalseSender(keys)
+            | Attack::FalsePolls(keys) => {
                 Some(SenderSeal::new(Arc::clone(keys), header.session, &announce))
+            }
+            Attack::SecondSender(keys) => {
+                Some(self.begin_session(keys, &mut header, &mut announce))
             }
             _ => None,
         };
@@ -292,10 +313,24 @@ impl<'a> Attacker<'a> {
         self.victim = Some(Victim { id, announce, group, seal, member, slot: None });
     }
 
+    /// Makes of an announce that was overheard one of its own.
+    fn begin_session(
+        &self,
+        keys: &Arc<SenderKeys>,
+        header: &mut CommonHeader,
+        announce: &mut Announce,
+    ) -> SenderSeal {
+        header.session = SessionId(header.session.0.wrapping_add(1).max(1));
+        announce.sender.started += 1;
+        announce.salt = [7; 16];
+        announce.feedback = self.own.local_addr().expect("it is bound");
+        SenderSeal::new(Arc::clone(keys), header.session, announce)
+    }
+
     fn be_answered(&mut self, datagram: &mut [u8]) {
         let Some(victim) = &mut self.victim else { return };
         let Some(member) = &mut victim.member else { return };
-        let opened = member.open(Stream::Alone, unix_seconds(), datagram);
+        let opened = member.open(Stream::Alone, Timestamp::ZERO, unix_seconds(), datagram);
         if let Ok((_, Message::JoinAck(ack))) = opened.and_then(Message::parse) {
             victim.slot = Some(ack.slot);
         }
@@ -311,6 +346,9 @@ impl<'a> Attacker<'a> {
             Attack::ForgedOrders(_) => self.forged_order(),
             Attack::Liar(name, _) => self.lie(name),
             Attack::FalseSymbols(_) | Attack::FalseSender(_) => self.false_symbol(),
+            Attack::FalsePolls(_) => self.false_poll(),
+            Attack::SecondSender(_) if self.seq.is_multiple_of(64) => self.rival_announce(),
+            Attack::SecondSender(_) => self.false_symbol(),
         }
     }
 
@@ -376,6 +414,39 @@ impl<'a> Attacker<'a> {
             _ => Message::Stop(order),
         };
         seal.close_message(Stream::Data, seq, wall, &message, &mut datagram).ok()?;
+        Some((victim.group, datagram))
+    }
+
+    fn rival_announce(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
+        let victim = self.victim.as_mut()?;
+        // No two of a sender are the same.
+        victim.announce.sent_at_us = self.seq.into();
+        let announce = Message::Announce(victim.announce.clone());
+        let mut datagram = Vec::new();
+        victim.seal.as_ref()?.close_announce(unix_seconds(), &announce, &mut datagram);
+        Some((Family::V4.group(), datagram))
+    }
+
+    /// Names forty blocks, and asks everybody for its status.
+    fn false_poll(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
+        let victim = self.victim.as_mut()?;
+        let blocks = victim.announce.geometry.block_count().min(40);
+        let counts = (0..blocks).map(BlockIndex);
+        let counts = counts.map(|block| BlockCount { block, sent: 0, announced: u32::MAX });
+        let ranges = vec![(Slot(0), Slot(99_999))];
+        let message = Message::Poll(Poll {
+            id: self.seq,
+            sent_at_us: 0,
+            grtt: Duration::ZERO,
+            backoff: Duration::ZERO,
+            group_size: 1,
+            blocks: counts.collect(),
+            sweep: Some(Sweep { id: self.seq, slot: Duration::ZERO, ranges }),
+        });
+        let mut datagram = Vec::new();
+        let seal = victim.seal.as_mut()?;
+        let wall = unix_seconds();
+        seal.close_message(Stream::Data, self.seq, wall, &message, &mut datagram).ok()?;
         Some((victim.group, datagram))
     }
 

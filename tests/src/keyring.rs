@@ -54,9 +54,22 @@ impl SiteKeys {
     /// # Panics
     /// When there is such a site, or no room.
     pub fn make(directory: &Path, name: &str) -> Self {
+        Self::make_in(directory, name, SymmetricKey::new(Role::Group, KeyId(*fresh()), fresh()))
+    }
+
+    /// Makes the keys of somebody who holds the group's key of this site, under `directory`, and
+    /// the others himself.
+    ///
+    /// # Panics
+    /// As [`SiteKeys::make`].
+    pub fn make_by_member(&self, directory: &Path, name: &str) -> Self {
+        Self::make_in(directory, name, self.group.clone())
+    }
+
+    fn make_in(directory: &Path, name: &str, group: SymmetricKey) -> Self {
         let directory = directory.join(format!("keys-of-{name}"));
         let site = Self {
-            group: SymmetricKey::new(Role::Group, KeyId(*fresh()), fresh()),
+            group,
             master: SymmetricKey::new(Role::Master, KeyId(*fresh()), fresh()),
             release: Pair::fresh(),
             operator: Pair::fresh(),
@@ -132,9 +145,10 @@ impl SiteKeys {
         })
     }
 
-    /// What somebody has who holds the group's key, and made the others himself.
+    /// What somebody has who holds the group's key, made the others himself, and calls himself by
+    /// the operator's id.
     pub fn forged_by_member(&self) -> Arc<SenderKeys> {
-        let operator = Pair::fresh().secret();
+        let operator = Pair { id: self.operator.id, ..Pair::fresh() }.secret();
         Arc::new(SenderKeys {
             group: self.group.clone(),
             master: SymmetricKey::new(Role::Master, KeyId(*fresh()), fresh()),

@@ -1,14 +1,17 @@
 //! The host's side: announces of anybody, and the datagrams of one session.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::announce::Announces;
+use super::checks::Checks;
 use super::context::{Context, Secret, epoch};
-use super::replay::StreamWindow;
+use super::replay::StreamWindows;
 use super::signature::{self, HOST_TOLERANCE, Purpose};
 use super::stream::{Stream, StreamKey};
 use super::{append_checksum, control, mac};
+use crate::digest::Digest;
 use crate::id::{BootNonce, SessionId};
 use crate::keys::{Keyring, SymmetricKey};
 use crate::time::Timestamp;
@@ -91,6 +94,8 @@ impl HostSeal {
             down,
             operators: keys.operators.clone(),
             windows: Default::default(),
+            checks: Checks::default(),
+            answers: Answers::default(),
             next_seq: first_seq(now),
         };
         Ok(MemberSeal { session, sealed: Some(Box::new(sealed)) })
@@ -111,7 +116,9 @@ struct SealedMember {
     up: Secret,
     down: Secret,
     operators: Keyring,
-    windows: [StreamWindow; 3],
+    windows: [StreamWindows; 3],
+    checks: Checks,
+    answers: Answers,
     /// Number of the next datagram upwards. One at a microsecond would take an hour to use them up.
     next_seq: u32,
 }
@@ -123,30 +130,44 @@ impl MemberSeal {
         self.sealed.is_some()
     }
 
-    /// Opens a datagram that came by `stream`, in its place; what comes back is without the trailer
-    /// and, where it has to be, signed. `wall` is unix seconds.
+    /// Opens a datagram that came by `stream` from the session's sender at `now`, in its place; what
+    /// comes back is without the trailer and, where it has to be, signed. `wall` is unix seconds.
     ///
     /// # Errors
     /// What is wrong with it; the session must not see it then.
     pub fn open<'a>(
         &mut self,
         stream: Stream,
+        now: Timestamp,
         wall: u64,
         datagram: &'a mut [u8],
     ) -> Result<&'a [u8], WireError> {
         let Some(sealed) = &mut self.sealed else { return open_plain(datagram) };
         let kind = peek_kind(datagram).ok_or(WireError::Kind)?;
-        if stream == Stream::Alone && is_answer(kind) {
-            return sealed.open_answer(kind, wall, datagram);
-        }
-        let inner = sealed.streams[stream as usize].open(datagram)?;
+        let inner = sealed.open_trailer(stream, kind, datagram)?;
         if signature::is_needed(kind) {
-            sealed.judge(kind, wall, inner)?;
-            if kind != Kind::Hashes && !sealed.windows[stream as usize].take(seq_of(inner)?) {
-                return Err(WireError::Replayed);
+            match is_answer(stream, kind) {
+                true => sealed.judge_answer(now, wall, kind, inner)?,
+                false => sealed.judge_in_stream(stream, now, wall, kind, inner)?,
             }
         }
         Ok(inner)
+    }
+
+    /// Opens what came from elsewhere than the session's sender. What is right was made by somebody
+    /// in the group: he is to be told of, and nothing of it is to be used, for no signature is
+    /// looked at (PROTOCOL 2.11).
+    ///
+    /// # Errors
+    /// What is wrong with it: noise, or a fault of the network.
+    pub fn open_foreign<'a>(
+        &self,
+        stream: Stream,
+        datagram: &'a mut [u8],
+    ) -> Result<&'a [u8], WireError> {
+        let Some(sealed) = &self.sealed else { return open_plain(datagram) };
+        let kind = peek_kind(datagram).ok_or(WireError::Kind)?;
+        sealed.open_trailer(stream, kind, datagram)
     }
 
     /// Appends a message of this host, closed, to `out`.
@@ -163,20 +184,60 @@ impl MemberSeal {
 }
 
 impl SealedMember {
-    fn open_answer<'a>(
+    fn open_trailer<'a>(
         &self,
+        stream: Stream,
         kind: Kind,
-        wall: u64,
-        datagram: &'a [u8],
+        datagram: &'a mut [u8],
     ) -> Result<&'a [u8], WireError> {
+        if !is_answer(stream, kind) {
+            return self.streams[stream as usize].open(datagram);
+        }
         if control::epoch_of(datagram)? != self.streams[0].epoch() {
             return Err(WireError::UnknownKey);
         }
-        let inner = mac::open(&self.down, datagram)?;
-        if signature::is_needed(kind) {
-            self.judge(kind, wall, inner)?;
+        mac::open(&self.down, datagram)
+    }
+
+    // PROTOCOL 10.5 and 10.8: the cheap before the dear.
+    fn judge_in_stream(
+        &mut self,
+        stream: Stream,
+        now: Timestamp,
+        wall: u64,
+        kind: Kind,
+        inner: &[u8],
+    ) -> Result<(), WireError> {
+        let seq = CommonHeader::parse(inner)?.0.seq;
+        if !self.windows[stream as usize].of(kind).is_new(seq) {
+            return Err(WireError::Replayed);
         }
-        Ok(inner)
+        if !self.checks.take(now, kind) {
+            return Err(WireError::TooManySigned);
+        }
+        self.judge(kind, wall, inner)?;
+        self.checks.give_back(kind);
+        self.windows[stream as usize].of(kind).take(seq);
+        Ok(())
+    }
+
+    /// An order to this host alone has no number; one that was looked at is known by its bytes.
+    fn judge_answer(
+        &mut self,
+        now: Timestamp,
+        wall: u64,
+        kind: Kind,
+        inner: &[u8],
+    ) -> Result<(), WireError> {
+        let digest = Digest::of(inner);
+        if !self.answers.are_known(&digest) {
+            if !self.checks.take(now, kind) {
+                return Err(WireError::TooManySigned);
+            }
+            signature::verify(&self.operators, Purpose::Control(self.context), inner)?;
+            self.answers.note(digest);
+        }
+        signature::check_age(inner, wall, HOST_TOLERANCE)
     }
 
     fn judge(&self, kind: Kind, wall: u64, inner: &[u8]) -> Result<(), WireError> {
@@ -188,6 +249,27 @@ impl SealedMember {
     }
 }
 
+/// Orders to one host whose signatures were right: the same one is repeated ten times a second, and
+/// has another time of expiry after a second.
+#[derive(Debug, Default)]
+struct Answers {
+    known: VecDeque<Digest>,
+}
+
+impl Answers {
+    /// Those of a minute.
+    const MAX: usize = 64;
+
+    fn are_known(&self, digest: &Digest) -> bool {
+        self.known.contains(digest)
+    }
+
+    fn note(&mut self, digest: Digest) {
+        self.known.truncate(Self::MAX - 1);
+        self.known.push_front(digest);
+    }
+}
+
 /// The first number upwards of a session that is joined at `now`. A process may join the same
 /// session twice, under the same keys: a number for each millisecond is more than it uses.
 fn first_seq(now: Timestamp) -> u32 {
@@ -195,10 +277,7 @@ fn first_seq(now: Timestamp) -> u32 {
 }
 
 /// Whether a message to one host is closed with the host's key and not with the stream's.
-fn is_answer(kind: Kind) -> bool {
-    matches!(kind, Kind::JoinAck | Kind::CatchUp) || signature::expires(kind)
-}
-
-fn seq_of(inner: &[u8]) -> Result<u32, WireError> {
-    Ok(CommonHeader::parse(inner)?.0.seq)
+fn is_answer(stream: Stream, kind: Kind) -> bool {
+    let is_to_one = matches!(kind, Kind::JoinAck | Kind::CatchUp) || signature::expires(kind);
+    stream == Stream::Alone && is_to_one
 }

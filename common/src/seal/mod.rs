@@ -16,6 +16,7 @@
 //! keys come from a salt of its own and a stream ends before its numbers do.
 
 mod announce;
+mod checks;
 mod context;
 mod control;
 mod host;

@@ -1,5 +1,9 @@
 //! What was heard before: windows over numbers, moved by what opened alone (PROTOCOL 10.5).
 
+use std::collections::BTreeSet;
+
+use crate::wire::Kind;
+
 /// Numbers behind the highest that a host's window still tells apart (RFC 6479 has 64 as least).
 const HOST_WINDOW: u32 = 64;
 
@@ -29,38 +33,65 @@ impl HostWindow {
     }
 }
 
-/// Signed messages of a stream that are remembered.
-const STREAM_MEMORY: usize = 64;
+/// POLLs and orders of a stream that are remembered.
+const ORDERS_MEMORY: usize = 64;
+/// HASHES that are: those of 180 MB at the default sizes, 16 KB. More than of the others, since
+/// they come as fast as symbols.
+const HASHES_MEMORY: usize = 4096;
 
-/// The window over the signed messages of a stream.
+/// The windows over the signed messages of a stream.
 ///
 /// Every member of the group can write under the stream's key, so that a window over all of it
 /// could be run away with. Symbols and ADVERTISE need none: what they say of a block is said once
-/// for all.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct StreamWindow {
+/// for all. HASHES have one of their own, as they would push the few others out of it.
+#[derive(Debug)]
+pub(super) struct StreamWindows {
+    hashes: Window,
+    orders: Window,
+}
+
+impl Default for StreamWindows {
+    fn default() -> Self {
+        Self { hashes: Window::new(HASHES_MEMORY), orders: Window::new(ORDERS_MEMORY) }
+    }
+}
+
+impl StreamWindows {
+    /// The one over messages of this kind.
+    pub fn of(&mut self, kind: Kind) -> &mut Window {
+        if kind == Kind::Hashes { &mut self.hashes } else { &mut self.orders }
+    }
+}
+
+/// A window over numbers of which few are used.
+#[derive(Debug)]
+pub(super) struct Window {
     /// Numbers that were seen, none below `floor`.
-    recent: Vec<u32>,
+    recent: BTreeSet<u32>,
+    memory: usize,
     /// Whatever is below counts as seen.
     floor: u32,
 }
 
-impl StreamWindow {
-    /// Whether `seq` is new; it is seen from now on. What was sent before the first that was heard
-    /// is not.
-    pub fn take(&mut self, seq: u32) -> bool {
+impl Window {
+    fn new(memory: usize) -> Self {
+        Self { recent: BTreeSet::new(), memory, floor: 0 }
+    }
+
+    /// Whether `seq` was not seen.
+    pub fn is_new(&self, seq: u32) -> bool {
+        seq >= self.floor && !self.recent.contains(&seq)
+    }
+
+    /// `seq` is seen from now on. What was sent before the first that was heard is not new.
+    pub fn take(&mut self, seq: u32) {
         if self.recent.is_empty() {
             self.floor = seq;
         }
-        if seq < self.floor || self.recent.contains(&seq) {
-            return false;
+        self.recent.insert(seq);
+        if self.recent.len() > self.memory {
+            self.floor = self.recent.pop_first().map_or(0, |lowest| lowest.saturating_add(1));
         }
-        if self.recent.len() == STREAM_MEMORY {
-            let lowest = (0..STREAM_MEMORY).min_by_key(|at| self.recent[*at]).unwrap_or(0);
-            self.floor = self.recent.swap_remove(lowest) + 1;
-        }
-        self.recent.push(seq);
-        true
     }
 }
 
@@ -81,21 +112,35 @@ mod tests {
         assert!(window.take(u32::MAX) && !window.take(70) && !window.take(u32::MAX));
     }
 
+    fn takes(window: &mut Window, seq: u32) -> bool {
+        let is_new = window.is_new(seq);
+        if is_new {
+            window.take(seq);
+        }
+        is_new
+    }
+
     #[test]
     fn a_message_is_taken_once_and_none_from_before_the_first() {
-        let mut window = StreamWindow::default();
+        let mut windows = StreamWindows::default();
         for seq in [5, 900, 7] {
-            assert!(window.take(seq) && !window.take(seq), "{seq}");
+            let window = windows.of(Kind::Poll);
+            assert!(takes(window, seq) && !takes(window, seq), "{seq}");
         }
-        assert!(!window.take(4), "sent before this host listened");
+        assert!(!windows.of(Kind::Stop).is_new(4), "sent before this host listened");
+        assert!(windows.of(Kind::Hashes).is_new(4), "they have a window of their own");
     }
 
     #[test]
     fn what_fell_out_of_memory_counts_as_seen() {
-        let mut window = StreamWindow::default();
-        (0..10_000).for_each(|seq| assert!(window.take(3 * seq), "{seq}"));
-        assert!((0..29_000).all(|seq| !window.take(seq)));
-        assert!(window.take(29_996), "between what is remembered");
-        assert_eq!(window.recent.len(), STREAM_MEMORY, "memory is bounded");
+        for (kind, memory) in [(Kind::Poll, 64), (Kind::Hashes, 4096)] {
+            let mut windows = StreamWindows::default();
+            let window = windows.of(kind);
+            (0..10_000).for_each(|seq| assert!(takes(window, 3 * seq), "{seq}"));
+            let oldest = 3 * (10_000 - memory);
+            assert!((0..=oldest - 3).all(|seq| !window.is_new(seq)), "{kind:?}");
+            assert!(takes(window, oldest + 2), "between what is remembered");
+            assert_eq!(window.recent.len(), memory as usize, "memory is bounded");
+        }
     }
 }

@@ -16,6 +16,7 @@ use crate::wire::{
 const SESSION: SessionId = SessionId(0x0102_0304);
 const NONCE: BootNonce = BootNonce(0x1122_3344_5566_7788);
 const WALL: u64 = 1_800_000_000;
+const NOW: Timestamp = Timestamp::from_micros(7_000_000);
 const FROM: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 18, 0, 1));
 
 fn symmetric(role: Role, number: u8) -> SymmetricKey {
@@ -195,7 +196,7 @@ fn a_stream_is_read_by_the_group_and_nobody_else() {
         }
         let mut datagram = in_stream(&mut sender_seal, Stream::Data, seq, message);
         let clear = datagram.clone();
-        let inner = member.open(Stream::Data, WALL, &mut datagram).unwrap();
+        let inner = member.open(Stream::Data, NOW, WALL, &mut datagram).unwrap();
         let (header, parsed) = Message::parse(inner).unwrap();
         assert_eq!((header.seq, &parsed), (seq, message));
         let body = &inner[COMMON_HEADER_BYTES..][..8];
@@ -211,10 +212,10 @@ fn a_stream_is_read_by_the_group_and_nobody_else() {
     };
     let mut again = SenderSeal::new(Arc::new(keys), SESSION, &other);
     let mut datagram = in_stream(&mut again, Stream::Data, 1, &of_kind(Kind::Advertise));
-    assert_eq!(member.open(Stream::Data, WALL, &mut datagram), Err(WireError::Tag));
+    assert_eq!(member.open(Stream::Data, NOW, WALL, &mut datagram), Err(WireError::Tag));
     // The right datagram by the wrong way.
     let mut datagram = in_stream(&mut sender_seal, Stream::Data, 90, &of_kind(Kind::Advertise));
-    assert_eq!(member.open(Stream::CatchUp, WALL, &mut datagram), Err(WireError::Tag));
+    assert_eq!(member.open(Stream::CatchUp, NOW, WALL, &mut datagram), Err(WireError::Tag));
 }
 
 fn symbol(seq: u32) -> Vec<u8> {
@@ -241,11 +242,31 @@ fn every_changed_bit_of_a_symbol_is_found_its_header_included() {
     for bit in 0..datagram.len() * 8 {
         let mut changed = datagram.clone();
         changed[bit / 8] ^= 1 << (bit % 8);
-        assert!(member.open(Stream::Data, WALL, &mut changed).is_err(), "bit {bit}");
+        assert!(member.open(Stream::Data, NOW, WALL, &mut changed).is_err(), "bit {bit}");
     }
-    let inner = member.open(Stream::Data, WALL, &mut datagram).unwrap();
+    let inner = member.open(Stream::Data, NOW, WALL, &mut datagram).unwrap();
     let (header, payload) = SymbolHeader::parse(inner).unwrap();
     assert_eq!((header.seq, payload), (7, &[0x5a; 64][..]));
+}
+
+/// A message of a stream as somebody makes it who has the group's key.
+fn forged(stream: Stream, kind: Kind, seq: u32, signer: Option<&SecretKey>) -> Vec<u8> {
+    let context = context::Context::new(SESSION, &announce());
+    let key = stream::StreamKey::new(&symmetric(Role::Group, 1), &context, stream);
+    let mut datagram = Vec::new();
+    of_kind(kind).emit(SESSION, seq, 0x0101, &mut datagram);
+    if let Some(signer) = signer {
+        let purpose = signature::Purpose::Control(context);
+        signature::sign(signer, purpose, Some(WALL), 0, &mut datagram);
+    }
+    datagram.resize(datagram.len() + TAG_BYTES, 0);
+    key.close(&mut datagram);
+    datagram
+}
+
+/// Says that it is the operator whom hosts trust, and has not the key.
+fn pretender() -> SecretKey {
+    SecretKey::from_seed(KeyId([3; 8]), &[99; 32])
 }
 
 // PROTOCOL 10.4: the group's key is not enough to order anything, nor to ask everybody.
@@ -253,30 +274,18 @@ fn every_changed_bit_of_a_symbol_is_found_its_header_included() {
 fn a_member_of_the_group_cannot_forge_orders_and_polls() {
     let mut real = sender(1, 2, 3);
     let mut member = member_of(&mut host("web-1"), &real);
-    let key = stream::StreamKey::new(
-        &symmetric(Role::Group, 1),
-        &context::Context::new(SESSION, &announce()),
-        Stream::Data,
-    );
-    for kind in [Kind::Poll, Kind::Activate, Kind::Cancel, Kind::Stop] {
-        let mut forge = |signer: Option<u8>| {
-            let mut datagram = Vec::new();
-            of_kind(kind).emit(SESSION, 40, 0x0101, &mut datagram);
-            if let Some(signer) = signer {
-                let context = context::Context::new(SESSION, &announce());
-                let purpose = signature::Purpose::Control(context);
-                signature::sign(&operator(signer), purpose, Some(WALL), 0, &mut datagram);
-            }
-            datagram.resize(datagram.len() + TAG_BYTES, 0);
-            key.close(&mut datagram);
-            member.open(Stream::Data, WALL, &mut datagram).map(|_| ())
+    for kind in [Kind::Poll, Kind::Hashes, Kind::Activate, Kind::Cancel, Kind::Stop] {
+        let mut forge = |signer: Option<&SecretKey>| {
+            let mut datagram = forged(Stream::Data, kind, 40, signer);
+            member.open(Stream::Data, NOW, WALL, &mut datagram).map(|_| ())
         };
         assert_eq!(forge(None), Err(WireError::Signature), "{kind:?}");
-        assert_eq!(forge(Some(5)), Err(WireError::UnknownKey), "{kind:?}");
+        assert_eq!(forge(Some(&operator(5))), Err(WireError::UnknownKey), "{kind:?}");
+        assert_eq!(forge(Some(&pretender())), Err(WireError::Signature), "{kind:?}");
     }
     // Nor does a signature for one purpose serve another: that of an announce, around an order.
     let mut datagram = in_stream(&mut real, Stream::Data, 50, &of_kind(Kind::Stop));
-    assert!(member.open(Stream::Data, WALL, &mut datagram).is_ok());
+    assert!(member.open(Stream::Data, NOW, WALL, &mut datagram).is_ok());
 }
 
 // PROTOCOL 10.5
@@ -287,16 +296,93 @@ fn what_was_heard_is_not_heard_again() {
     let poll = in_stream(&mut sender, Stream::Data, 5, &of_kind(Kind::Poll));
     let stop = in_stream(&mut sender, Stream::Data, 6, &of_kind(Kind::Stop));
     for datagram in [poll, stop] {
-        assert!(member.open(Stream::Data, WALL, &mut datagram.clone()).is_ok());
+        assert!(member.open(Stream::Data, NOW, WALL, &mut datagram.clone()).is_ok());
         let mut again = datagram.clone();
-        assert_eq!(member.open(Stream::Data, WALL, &mut again), Err(WireError::Replayed));
+        assert_eq!(member.open(Stream::Data, NOW, WALL, &mut again), Err(WireError::Replayed));
     }
     // What does not open does not move the window.
     let mut damaged = in_stream(&mut sender, Stream::Data, 900, &of_kind(Kind::Poll));
     damaged[40] ^= 1;
-    assert!(member.open(Stream::Data, WALL, &mut damaged).is_err());
+    assert!(member.open(Stream::Data, NOW, WALL, &mut damaged).is_err());
     let mut next = in_stream(&mut sender, Stream::Data, 901, &of_kind(Kind::Poll));
-    assert!(member.open(Stream::Data, WALL, &mut next).is_ok());
+    assert!(member.open(Stream::Data, NOW, WALL, &mut next).is_ok());
+}
+
+// PROTOCOL 10.8
+#[test]
+fn forged_signatures_are_looked_at_in_bounded_number_and_keep_other_kinds_of_message_out_of_nothing()
+ {
+    for kind in [Kind::Poll, Kind::Hashes, Kind::Stop] {
+        let mut sender = sender(1, 2, 3);
+        let mut member = member_of(&mut host("web-1"), &sender);
+        let mut open =
+            |now, mut datagram: Vec<u8>| member.open(Stream::Data, now, WALL, &mut datagram).err();
+        let known = in_stream(&mut sender, Stream::Data, 5, &of_kind(kind));
+        assert_eq!(open(NOW, known.clone()), None);
+        let mut looked_at = 0;
+        for seq in 10..200 {
+            match open(NOW, forged(Stream::Data, kind, seq, Some(&pretender()))) {
+                Some(WireError::Signature) => looked_at += 1,
+                other => assert_eq!(other, Some(WireError::TooManySigned), "{kind:?} {seq}"),
+            }
+        }
+        assert_eq!(looked_at, 50, "{kind:?}");
+        assert_eq!(open(NOW, known), Some(WireError::Replayed), "known without a look");
+        for other in [Kind::Poll, Kind::Hashes, Kind::Stop] {
+            let right = in_stream(&mut sender, Stream::Data, 1000 + other as u32, &of_kind(other));
+            let expected = (other == kind).then_some(WireError::TooManySigned);
+            assert_eq!(open(NOW, right), expected, "{other:?} beside forged {kind:?}");
+        }
+        let right = in_stream(&mut sender, Stream::Data, 2000, &of_kind(kind));
+        let later = Timestamp::from_micros(NOW.as_micros() + 2000);
+        assert_eq!(open(later, right), None, "one gets through after a moment");
+    }
+}
+
+// PROTOCOL 10.8
+#[test]
+fn what_the_sender_says_itself_is_not_bounded() {
+    let mut sender = sender(1, 2, 3);
+    let mut member = member_of(&mut host("web-1"), &sender);
+    for seq in 1..2000 {
+        let kind = [Kind::Poll, Kind::Hashes, Kind::Stop][seq as usize % 3];
+        let mut datagram = in_stream(&mut sender, Stream::Data, seq, &of_kind(kind));
+        assert!(member.open(Stream::Data, NOW, WALL, &mut datagram).is_ok(), "{kind:?} {seq}");
+    }
+}
+
+// PROTOCOL 10.8: an order to one host has no number, and is repeated until it is obeyed.
+#[test]
+fn an_order_to_one_host_is_taken_again_and_a_recording_of_many_is_looked_at_in_bounded_number() {
+    let sender = sender(1, 2, 3);
+    let mut member = member_of(&mut host("web-1"), &sender);
+    let order = |wall| {
+        let mut datagram = Vec::new();
+        sender.close_answer(&name("web-1"), NONCE, wall, &of_kind(Kind::Activate), &mut datagram);
+        datagram
+    };
+    let mut open =
+        |mut datagram: Vec<u8>| member.open(Stream::Alone, NOW, WALL, &mut datagram).err();
+    (0..1000).for_each(|nth| assert_eq!(open(order(WALL)), None, "time {nth}"));
+    let taken = (1..500).filter(|nth| open(order(WALL + nth)).is_none()).count();
+    assert_eq!(taken, 49, "and the first one");
+    assert_eq!(open(order(WALL + 400)), Some(WireError::TooManySigned));
+    assert_eq!(open(order(WALL + 49)), None, "which was looked at");
+}
+
+// PROTOCOL 2.11 and 10.8
+#[test]
+fn no_signature_is_looked_at_of_what_comes_from_elsewhere() {
+    let mut sender = sender(1, 2, 3);
+    let mut member = member_of(&mut host("web-1"), &sender);
+    for seq in 1..1000 {
+        let mut datagram = forged(Stream::Data, Kind::Poll, seq, Some(&pretender()));
+        assert!(member.open_foreign(Stream::Data, &mut datagram).is_ok(), "he is in the group");
+    }
+    let mut noise = forged(Stream::CatchUp, Kind::Poll, 7, None);
+    assert_eq!(member.open_foreign(Stream::Data, &mut noise), Err(WireError::Tag));
+    let mut right = in_stream(&mut sender, Stream::Data, 1, &of_kind(Kind::Poll));
+    assert!(member.open(Stream::Data, NOW, WALL, &mut right).is_ok());
 }
 
 #[test]
@@ -411,7 +497,7 @@ fn an_answer_is_for_one_process_of_one_host() {
         let mut closed = |host: &str, nonce| {
             let mut datagram = Vec::new();
             sender.close_answer(&name(host), nonce, WALL, &of_kind(kind), &mut datagram);
-            member.open(Stream::Alone, WALL, &mut datagram).map(<[u8]>::to_vec)
+            member.open(Stream::Alone, NOW, WALL, &mut datagram).map(<[u8]>::to_vec)
         };
         let inner = closed("web-1", NONCE).unwrap();
         assert_eq!(Message::parse(&inner).unwrap().1, of_kind(kind));
@@ -425,7 +511,7 @@ fn signed_messages_fit_and_are_golden_in_their_form() {
     let mut sender = sender(1, 2, 3);
     let mut member = member_of(&mut host("web-1"), &sender);
     let mut datagram = in_stream(&mut sender, Stream::Data, 1, &of_kind(Kind::Stop));
-    let inner = member.open(Stream::Data, WALL, &mut datagram).unwrap();
+    let inner = member.open(Stream::Data, NOW, WALL, &mut datagram).unwrap();
     let extensions = &inner[inner.len() - SIGNATURE_BYTES - 11..];
     assert_eq!(extensions[..3], [EXPIRES, 0, 8]);
     assert_eq!(extensions[3..11], (WALL + 600).to_be_bytes());

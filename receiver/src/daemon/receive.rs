@@ -375,10 +375,13 @@ impl Intake<'_> {
         {
             return Err(DropReason::Unproven);
         }
-        let inner = member.seal.open(stream(train.via), self.wall, datagram)?;
+        if is_foreign {
+            return Err(judge_foreign(member, train.via, from, datagram));
+        }
+        let inner = member.seal.open(stream(train.via), train.now, self.wall, datagram)?;
         if is_symbol {
             let (header, symbol) = SymbolHeader::parse(inner)?;
-            check_origin(member, header.session, is_foreign.then_some(from))?;
+            check_session(member, header.session)?;
             if symbol.len() != usize::from(member.geometry.symbol_bytes()) {
                 return Err(DropReason::OutsideGeometry);
             }
@@ -393,7 +396,7 @@ impl Intake<'_> {
             return Ok(());
         }
         let (header, message) = Message::parse(inner)?;
-        check_origin(member, header.session, is_foreign.then_some(from))?;
+        check_session(member, header.session)?;
         self.flush(member, train);
         member.heard_at = train.now;
         let taken = handle_message(train.now, train.via, member, header.seq, &message);
@@ -451,18 +454,31 @@ fn stream(via: Via) -> Stream {
     }
 }
 
-/// Whether a datagram that opened is of `member`'s session and does not come from a `foreign` one.
-fn check_origin(
+/// Whether a datagram that opened is of `member`'s session.
+fn check_session(member: &Member, session: SessionId) -> Result<(), DropReason> {
+    (session == member.id()).then_some(()).ok_or(DropReason::UnknownSession)
+}
+
+/// Why a datagram from elsewhere than the sender's address is dropped. One that opens is noted: its
+/// source is in the group.
+fn judge_foreign(
     member: &mut Member,
-    session: SessionId,
-    foreign: Option<SocketAddr>,
-) -> Result<(), DropReason> {
-    if session != member.id() {
-        return Err(DropReason::UnknownSession);
+    via: Via,
+    from: SocketAddr,
+    datagram: &mut [u8],
+) -> DropReason {
+    let opened = member.seal.open_foreign(stream(via), datagram);
+    let header = opened.and_then(CommonHeader::parse).map(|(header, _)| header);
+    match header.map_err(DropReason::from) {
+        Ok(header) => match check_session(member, header.session) {
+            Ok(()) => {
+                member.forgers.note_foreign(from);
+                DropReason::ForeignSource
+            }
+            Err(reason) => reason,
+        },
+        Err(reason) => reason,
     }
-    let Some(from) = foreign else { return Ok(()) };
-    member.forgers.note_foreign(from);
-    Err(DropReason::ForeignSource)
 }
 
 fn handle_message(

@@ -81,6 +81,10 @@ fn line(reason: DropReason) -> Option<&'static str> {
              wrong"
         }
         DropReason::Replayed => "it was received before",
+        DropReason::TooManySigned => {
+            "more of it is signed by nobody who may than is looked at; somebody forges with that \
+             address"
+        }
         DropReason::ForeignSource => {
             "it is made like a sender's, and the sender has another address"
         }

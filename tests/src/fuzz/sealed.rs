@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use common::id::{BootNonce, HostName, SessionId};
 use common::keys::{KEY_BYTES, KeyId, Keyring, Role, SecretKey, SymmetricKey};
@@ -72,6 +73,7 @@ struct Both {
     host: HostSeal,
     member: MemberSeal,
     seqs: [u32; 3],
+    now: Timestamp,
     /// Announces that the host has looked at.
     looked_at: HashSet<Vec<u8>>,
 }
@@ -89,10 +91,12 @@ impl Both {
         assert_eq!(*heard, announce);
         let member = host.member(&header, &heard, NONCE, Timestamp::ZERO).expect("of our group");
         let looked_at = HashSet::from([datagram]);
-        Self { announce, sender, host, member, seqs: [0; 3], looked_at }
+        Self { announce, sender, host, member, seqs: [0; 3], now: Timestamp::ZERO, looked_at }
     }
 
     fn step(&mut self, input: &mut Input<'_>) {
+        // So that no bound on checks is met (PROTOCOL 10.8).
+        self.now += Duration::from_secs(1);
         match input.below(6) {
             0 => self.forge(input),
             1 => self.send_symbol(input),
@@ -114,7 +118,7 @@ impl Both {
             input.part().to_vec()
         };
         for stream in STREAMS {
-            assert!(self.member.open(stream, WALL, &mut bytes.clone()).is_err());
+            assert!(self.member.open(stream, self.now, WALL, &mut bytes.clone()).is_err());
         }
         let now = Timestamp::from_micros(1_000_000 * u64::from(input.u8()));
         assert!(self.host.open_announce(now, WALL, FROM, &bytes).is_err());
@@ -146,7 +150,7 @@ impl Both {
         let symbol = datagram[head.len()..datagram.len() - TAG_BYTES].to_vec();
         self.sender.close_symbol(stream, seq, &mut datagram).expect("numbers are left");
         let is_touched = touch(input, &mut datagram);
-        match self.member.open(stream, WALL, &mut datagram) {
+        match self.member.open(stream, self.now, WALL, &mut datagram) {
             Ok(inner) => {
                 assert!(!is_touched, "what was touched is opened");
                 let (read, bytes) = SymbolHeader::parse(inner).expect("our own datagram");
@@ -177,7 +181,7 @@ impl Both {
         let closed = self.sender.close_message(stream, seq, WALL, &message, &mut datagram);
         closed.expect("numbers are left");
         let is_touched = touch(input, &mut datagram);
-        match self.member.open(stream, WALL, &mut datagram.clone()) {
+        match self.member.open(stream, self.now, WALL, &mut datagram.clone()) {
             Ok(inner) => {
                 assert!(!is_touched, "what was touched is opened");
                 let (header, read) = Message::parse(inner).expect("our own datagram");
@@ -186,7 +190,7 @@ impl Both {
             Err(error) => assert!(is_touched, "{error}"),
         }
         if message.kind() != Kind::Advertise {
-            let again = self.member.open(stream, WALL, &mut datagram);
+            let again = self.member.open(stream, self.now, WALL, &mut datagram);
             assert!(again.is_err(), "what is signed is obeyed once");
         }
     }
@@ -198,7 +202,7 @@ impl Both {
         let mut datagram = Vec::new();
         self.sender.close_answer(&SITE.name, nonce, WALL, &message, &mut datagram);
         let is_touched = touch(input, &mut datagram);
-        match self.member.open(Stream::Alone, WALL, &mut datagram) {
+        match self.member.open(Stream::Alone, self.now, WALL, &mut datagram) {
             Ok(inner) => {
                 assert!(is_ours && !is_touched, "what is for another process is opened");
                 assert_eq!(Message::parse(inner).expect("our own datagram").1, message);
