@@ -4,12 +4,12 @@
 //! key that cannot be read stops the daemon; it is never left out in silence.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use common::id::AppName;
-use common::keys::{KeyId, Keyring, PublicKey, Role, SymmetricKey, read_remedy};
+use common::keys::file::list;
+use common::keys::{KeyFault, KeyId, Keyring, PublicKey, Role, SymmetricKey, read_remedy};
 use common::seal::HostKeys;
 
 use crate::config::Config;
@@ -58,7 +58,7 @@ impl KnownKeys {
             None => default_directory()?,
         };
         let place = directory.as_deref();
-        let list = |key: &str, keys: &Option<Vec<String>>, stem: &str| match keys {
+        let named_or_found = |key: &str, keys: &Option<Vec<String>>, stem: &str| match keys {
             Some(keys) => ring(key, keys.iter().map(|entry| read(entry, place))).map(Some),
             None => {
                 let find = |place| find(place, stem, ".pub");
@@ -67,8 +67,8 @@ impl KnownKeys {
                 Ok(Some(ring).filter(|ring| !ring.is_empty()))
             }
         };
-        let releases = list("[trust] release_keys", &trust.release_keys, "release")?;
-        let operators = list("[trust] operator_keys", &trust.operator_keys, "operator")?;
+        let releases = named_or_found("[trust] release_keys", &trust.release_keys, "release")?;
+        let operators = named_or_found("[trust] operator_keys", &trust.operator_keys, "operator")?;
         let mut of_apps = BTreeMap::new();
         for (app, settings) in &config.app {
             if let Some(keys) = &settings.release_keys {
@@ -184,31 +184,21 @@ fn ring(
     Keyring::new(keys).map_err(|fault| format!("{name}: {fault}"))
 }
 
-/// The files in the directory whose names begin with `stem` and end with `extension`, in the order
-/// of their names.
+/// The files in the directory whose names begin with `stem` and end with `extension`.
 fn find(directory: &Path, stem: &str, extension: &str) -> Result<Vec<PathBuf>, String> {
-    let unreadable = |error| unreadable(directory, &error);
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Err(format!("there is no directory of keys {}", directory.display()));
+    list(directory, stem, extension).map_err(|error| match &error.fault {
+        KeyFault::Read(cause) if cause.kind() == ErrorKind::NotFound => {
+            format!("there is no directory of keys {}", directory.display())
         }
-        Err(error) => return Err(unreadable(error)),
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(unreadable)?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with(stem) && name.ends_with(extension) {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
+        KeyFault::Read(cause) => unreadable(directory, cause),
+        _ => error.to_string(),
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use common::keys::SecretKey;
     use common::keys::file::create_public;

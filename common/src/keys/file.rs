@@ -8,7 +8,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
@@ -98,6 +98,25 @@ fn create(path: &Path, text: &str, mode: u32) -> Result<(), KeyError> {
         let _ = std::fs::remove_file(path);
         KeyError::new(path, KeyFault::Write(error))
     })
+}
+
+/// The files in `directory` whose names begin with `stem` and end with `extension`, in the order of
+/// their names: the keys of a site that there are several of.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn list(directory: &Path, stem: &str, extension: &str) -> Result<Vec<PathBuf>, KeyError> {
+    let unreadable = |error| KeyError::new(directory, KeyFault::Read(error));
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with(stem) && name.ends_with(extension) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 enum Kind {
@@ -208,6 +227,22 @@ mod tests {
             let error = PublicKey::load(&path).unwrap_err();
             assert!(matches!(error.fault, KeyFault::Changeable(found) if found == mode), "{error}");
         }
+    }
+
+    #[test]
+    fn keys_are_listed_by_their_names_in_order() {
+        let place = tempfile::tempdir().unwrap();
+        for name in ["group.key", "group-next.key", "group.key.old", "master.key", "a-group.key"] {
+            create_secret(&place.path().join(name), &group_key()).unwrap();
+        }
+        let names = |stem, extension| -> Vec<_> {
+            let found = list(place.path(), stem, extension).unwrap();
+            found.iter().map(|it| it.file_name().unwrap().to_owned()).collect()
+        };
+        assert_eq!(names("group", ".key"), ["group-next.key", "group.key"]);
+        assert!(names("operator", ".pub").is_empty());
+        let error = list(&place.path().join("none"), "group", ".key").unwrap_err().to_string();
+        assert!(error.contains("/none: cannot read it: No such file"), "{error}");
     }
 
     #[test]

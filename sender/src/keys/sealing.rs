@@ -1,10 +1,10 @@
 //! The keys that a sender seals a session with, from its directory.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use common::keys::{KeyError, KeyFault, Keyring, PublicKey, Role, SymmetricKey};
+use common::keys::file::list;
+use common::keys::{KeyError, Keyring, PublicKey, Role, SymmetricKey};
 use common::seal::SenderKeys;
 
 use super::{complaint, open_secret};
@@ -19,23 +19,15 @@ pub fn load(directory: &Path) -> Result<Arc<SenderKeys>, Complaint> {
     let at = |name: &str| directory.join(name);
     let group = SymmetricKey::load(&at("group.key"), Role::Group).map_err(complaint)?;
     let master = SymmetricKey::load(&at("master.key"), Role::Master).map_err(complaint)?;
-    let mut public = others(directory).map_err(complaint)?;
+    let others = list(directory, "operator", ".pub").map_err(complaint)?;
+    let mut public: Vec<PublicKey> = others
+        .iter()
+        .map(|path| PublicKey::load(path))
+        .collect::<Result<_, _>>()
+        .map_err(complaint)?;
     let operator = open_secret(&at("operator.key"))?;
     public.push(*operator.public());
     let operators = Keyring::new(public)
         .map_err(|fault| complaint(KeyError { path: directory.to_owned(), fault }))?;
     Ok(Arc::new(SenderKeys { group, master, operator, operators }))
-}
-
-fn others(directory: &Path) -> Result<Vec<PublicKey>, KeyError> {
-    let unreadable = |error| KeyError { path: directory.to_owned(), fault: KeyFault::Read(error) };
-    let mut keys = Vec::new();
-    for entry in fs::read_dir(directory).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with("operator") && name.ends_with(".pub") {
-            keys.push(PublicKey::load(&path)?);
-        }
-    }
-    Ok(keys)
 }
