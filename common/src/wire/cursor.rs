@@ -120,12 +120,13 @@ impl<'a> Writer<'a> {
         self
     }
 
-    /// Puts `text` behind its length, cut at a character's end where it is longer than `bytes_max`
-    /// (at most 255): an error message of any length can be reported.
+    /// Puts `text` behind its length. One that is longer than `bytes_max` (3 to 255) is cut
+    /// behind a word and ends in an ellipsis: an error message of any length can be reported.
     pub(super) fn text(&mut self, text: &str, bytes_max: u8) -> &mut Self {
-        let bytes_max = usize::from(bytes_max).min(text.len());
-        let end = (0..=bytes_max).rfind(|end| text.is_char_boundary(*end)).unwrap_or(0);
-        self.put(end as u8).bytes(&text.as_bytes()[..end])
+        let (kept, ellipsis) = shortened(text, bytes_max.into());
+        self.put((kept.len() + ellipsis.len()) as u8)
+            .bytes(kept.as_bytes())
+            .bytes(ellipsis.as_bytes())
     }
 
     /// Puts `items` behind their count.
@@ -140,6 +141,23 @@ impl<'a> Writer<'a> {
         }
         self
     }
+}
+
+const ELLIPSIS: &str = "…";
+
+/// As much of `text` as goes into `bytes_max`, and what follows it. Words are kept whole unless a
+/// quarter of the room would be lost by that, as with a long path.
+fn shortened(text: &str, bytes_max: usize) -> (&str, &'static str) {
+    if text.len() <= bytes_max {
+        return (text, "");
+    }
+    let room = bytes_max.saturating_sub(ELLIPSIS.len());
+    let end = (0..=room).rfind(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    let cut = &text[..end];
+    let is_between_words = text[end..].starts_with(char::is_whitespace);
+    let word_end = cut.rfind(char::is_whitespace).filter(|at| *at >= room / 4 * 3);
+    let kept = word_end.filter(|_| !is_between_words).map_or(cut, |at| &cut[..at]);
+    (kept.trim_end_matches([' ', ',', ';', ':']), ELLIPSIS)
 }
 
 macro_rules! number_field {
@@ -317,3 +335,27 @@ macro_rules! wire_numbers {
 }
 
 pub(super) use wire_numbers;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_behind_a_word_and_says_so() {
+        let short = |text: &str, bytes_max| {
+            let (kept, ellipsis) = shortened(text, bytes_max);
+            assert!(kept.len() + ellipsis.len() <= bytes_max, "{kept:?}");
+            format!("{kept}{ellipsis}")
+        };
+        let text = "needs 3.00 GiB, has 1.00 GiB";
+        assert_eq!(short(text, 28), text);
+        assert_eq!(short(text, 27), "needs 3.00 GiB, has 1.00…");
+        assert_eq!(short(text, 23), "needs 3.00 GiB, has…", "a number is a word");
+        assert_eq!(short(text, 22), "needs 3.00 GiB, has…", "the word ends there");
+        assert_eq!(short(text, 19), "needs 3.00 GiB…", "no comma before it");
+        assert_eq!(short("/srv/shop/releases/r1", 12), "/srv/shop…", "a path is no word");
+        assert_eq!(short("no /srv/shop/releases/r1", 12), "no /srv/s…");
+        assert_eq!(short("größer", 6), "gr…", "no half characters");
+        assert_eq!(short("größer", 3), "…");
+    }
+}

@@ -246,11 +246,14 @@ mod tests {
     }
 
     #[test]
-    fn a_longer_explanation_is_cut_at_a_characters_end() {
-        for (sent, kept) in [("x".repeat(300), 200), (format!("x{}", "\u{20ac}".repeat(100)), 199)]
-        {
-            let parsed = Status::parse(&emitted(&status(&sent))).unwrap();
-            assert_eq!(parsed.detail, sent[..kept]);
+    fn a_longer_explanation_is_cut_and_says_so() {
+        let euros = "\u{20ac}".repeat(100);
+        for (sent, kept) in [
+            ("x".repeat(300), format!("{}…", "x".repeat(197))),
+            (format!("x{euros}"), format!("x{}…", &euros[..195])),
+            ("nine byte".repeat(30), format!("{}nine…", "nine byte".repeat(21))),
+        ] {
+            assert_eq!(Status::parse(&emitted(&status(&sent))).unwrap().detail, kept);
         }
     }
 

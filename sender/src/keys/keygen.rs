@@ -59,7 +59,8 @@ struct Made {
     path: PathBuf,
     text: Zeroizing<String>,
     is_secret: bool,
-    id: KeyId,
+    /// Its id; of a host's key, which has none of its own, that of the master key.
+    id: String,
     /// Where it belongs, for the person who carries it there.
     says: &'static str,
 }
@@ -94,7 +95,7 @@ impl KeygenArgs {
             path: self.directory.join(format!("host-{host}.key")),
             text: key.to_text(&SymmetricKey::comment_for(host, key.id())),
             is_secret: true,
-            id: key.id(),
+            id: format!("of master key {}", key.id()),
             says: "secret; to this host alone, as host.key",
         })
     }
@@ -142,7 +143,7 @@ impl KeygenArgs {
             path: self.path(kind, "key"),
             text: SecretKey::to_text(id, &seed, &protection, &comment),
             is_secret: true,
-            id,
+            id: id.to_string(),
             says: match kind {
                 Kind::Release => "secret; signs releases, best on a machine without a network",
                 _ => "secret; to senders alone",
@@ -152,7 +153,7 @@ impl KeygenArgs {
             path: self.path(kind, "pub"),
             text: Zeroizing::new(public.to_text(&format!("fanfare {name} key {id}"))),
             is_secret: false,
-            id,
+            id: id.to_string(),
             says: "to every host",
         };
         vec![secret, public]
@@ -164,7 +165,7 @@ impl KeygenArgs {
             path: self.path(kind, "key"),
             text: key.to_text(&format!("fanfare {role} key {}", key.id())),
             is_secret: true,
-            id: key.id(),
+            id: key.id().to_string(),
             says: match role {
                 Role::Group => "secret; to every host and to senders",
                 _ => "secret; to senders alone, makes the keys of hosts",

@@ -10,7 +10,7 @@ mod tty;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use common::count::counted;
+use common::count::{counted, counted_of};
 use common::units::Bitrate;
 use indicatif::MultiProgress;
 
@@ -122,7 +122,7 @@ fn percent(share: f64) -> u32 {
 /// `3 of 8 hosts joined, 2 staged, 1 active, 1 failed`; counts of nothing are left out.
 fn hosts_line(progress: &Progress) -> String {
     let mut line = match progress.expected {
-        Some(expected) => format!("{} of {} joined", progress.joined, counted(expected, "host")),
+        Some(expected) => counted_of(progress.joined, expected, "host", "joined"),
         None => format!("{} joined", counted(progress.joined, "host")),
     };
     let counts = [
@@ -210,6 +210,9 @@ mod tests {
         assert_eq!(fleet_line(&shown), "median 57 %, slowest web-17 31 %");
         shown.catching_up = 3;
         let line = "8 hosts joined, 6 staged, 1 failed or lost, catch-up: 3 hosts";
+        assert_eq!(hosts_line(&shown), line);
+        (shown.expected, shown.catching_up) = (Some(1), 0);
+        let line = "8 hosts joined (1 expected), 6 staged, 1 failed or lost";
         assert_eq!(hosts_line(&shown), line);
         shown.slowest_host = None;
         assert_eq!(fleet_line(&shown), "");

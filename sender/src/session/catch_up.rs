@@ -147,7 +147,7 @@ impl Session {
             (Audience::Fleet, None) => {
                 if let Some(need) = self.fleet.need {
                     let has_told = host.need_share().is_some_and(|share| share > 2.0 * need);
-                    let cause = if has_told { cause_told(host, need) } else { greed };
+                    let cause = if has_told { Cause::told(host, need) } else { greed };
                     self.straggle(slot, cause);
                 }
             }
@@ -210,7 +210,7 @@ impl Session {
         let hosts = self.roster.hosts().iter().enumerate();
         let needy: Vec<(Slot, Cause)> = hosts
             .filter(|(_, host)| is_needy(host))
-            .map(|(index, host)| (Slot(index as u32), cause_told(host, need)))
+            .map(|(index, host)| (Slot(index as u32), Cause::told(host, need)))
             .collect();
         for (slot, cause) in needy {
             if self.is_any_an_exception() {
@@ -396,16 +396,6 @@ impl Session {
             Audience::Alone(slot) => {
                 Destination::Host(self.roster.hosts()[slot.0 as usize].address)
             }
-        }
-    }
-}
-
-/// The cause that a host's own reports tell, beside the need of the 95th percentile.
-fn cause_told(host: &Host, need: f64) -> Cause {
-    match host.wasted > host.lost {
-        true => Cause::Memory { ppm: ppm(host.wasted.into(), host.received.into()) },
-        false => {
-            Cause::Loss { ppm: ppm(host.lost.into(), host.seen()), fleet_ppm: (need * 1e6) as u32 }
         }
     }
 }

@@ -25,6 +25,8 @@ pub enum Cause {
         /// The share.
         ppm: u32,
     },
+    /// It threw away more than came to it in this session: what it held before came out wrong.
+    Spoiled,
     /// It asked for more than anybody needs: so many millionths of the payload.
     Greed {
         /// The share.
@@ -34,6 +36,20 @@ pub enum Cause {
     Late,
     /// The fleet was done, and it was not.
     Slow,
+}
+
+impl Cause {
+    /// The cause that a host's own reports tell, beside the need of the 95th percentile.
+    pub fn told(host: &Host, need: f64) -> Self {
+        match (host.wasted > host.lost, host.wasted > host.received) {
+            (true, true) => Self::Spoiled,
+            (true, false) => Self::Memory { ppm: ppm(host.wasted.into(), host.received.into()) },
+            (false, _) => Self::Loss {
+                ppm: ppm(host.lost.into(), host.seen()),
+                fleet_ppm: (need * 1e6) as u32,
+            },
+        }
+    }
 }
 
 impl fmt::Display for Cause {
@@ -47,6 +63,7 @@ impl fmt::Display for Cause {
             Self::Memory { ppm } => {
                 write!(f, "had no memory for {:.1} % of what came to it", percent(ppm))
             }
+            Self::Spoiled => f.write_str("found what it held wrong, and needs it again"),
             Self::Greed { ppm } => {
                 write!(f, "asked for {:.1} % more than the others needed", percent(ppm))
             }
@@ -103,4 +120,33 @@ impl Audience {
 pub fn ppm(part: u64, whole: u64) -> u32 {
     let share = part.saturating_mul(SHARE_PPM_MAX.into()).checked_div(whole).unwrap_or(0);
     u32::try_from(share).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use common::id::{BootNonce, Slot};
+    use common::wire::HostPhase;
+
+    use super::super::roster::tests::{roster_of, status};
+    use super::*;
+
+    /// What is said of a host that reports these.
+    fn told(received: u32, lost: u32, wasted: u32) -> String {
+        let mut roster = roster_of(1);
+        let mut status = status(Slot(0), BootNonce(0), HostPhase::Receiving);
+        (status.received, status.lost, status.wasted) = (received, lost, wasted);
+        roster.on_status(Timestamp::ZERO, &status);
+        Cause::told(&roster.hosts()[0], 0.001).to_string()
+    }
+
+    #[test]
+    fn no_share_is_more_than_all_of_it() {
+        let lost = "lost 30.0 % where 95 % of the hosts lost at most 0.1 %";
+        assert_eq!(told(700, 300, 10), lost);
+        assert_eq!(told(1000, 0, 250), "had no memory for 25.0 % of what came to it");
+        assert_eq!(told(1000, 0, 1000), "had no memory for 100.0 % of what came to it");
+        // An image of 256 MiB that it had and that is wrong, after the preamble's 200 symbols.
+        assert_eq!(told(200, 0, 185_522), "found what it held wrong, and needs it again");
+        assert_eq!(told(0, 0, 5), "found what it held wrong, and needs it again");
+    }
 }

@@ -8,7 +8,7 @@ mod table;
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use common::count::counted;
+use common::count::{counted, counted_of};
 use common::wire::{Activation, escaped};
 
 use crate::complaint::Complaint;
@@ -126,7 +126,7 @@ fn expected(report: &Report, options: &SendOptions) -> usize {
 fn score(report: &Report, options: &SendOptions) -> String {
     let (there, expected) = (there(report), expected(report, options));
     let word = target(report.activation).as_str();
-    let mut line = format!("{there} of {} {word}", counted(expected, "host"));
+    let mut line = counted_of(there, expected, "host", word);
     let staged = report.hosts.iter().filter(|host| host.state == HostState::Staged).count();
     if report.activation != Activation::Hold && staged > 0 {
         line.push_str(&format!(", {staged} staged"));

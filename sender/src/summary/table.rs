@@ -1,6 +1,6 @@
 //! The summary that a person reads: one line of result, the hosts, the cost on the wire.
 
-use common::count::counted;
+use common::count::{counted, counted_of};
 use common::units::{Bitrate, ByteSize};
 use common::wire::Alarm;
 
@@ -50,14 +50,17 @@ pub fn to_table(report: &Report, options: &SendOptions, is_coloured: bool) -> St
 
 fn heading(report: &Report, options: &SendOptions) -> String {
     format!(
-        "{} {} ({}): {}, {} of {} {} in {:.2} s\n",
+        "{} {} ({}): {}, {} in {:.2} s\n",
         report.app,
         report.label,
         report.release.0.short(),
         outcome_name(&report.outcome),
-        there(report),
-        counted(expected(report, options), "host"),
-        target(report.activation).as_str(),
+        counted_of(
+            there(report),
+            expected(report, options),
+            "host",
+            target(report.activation).as_str()
+        ),
         report.seconds
     )
 }

@@ -226,6 +226,16 @@ fn a_small_fleet_has_a_line_for_every_host() {
 }
 
 #[test]
+fn more_hosts_than_were_expected_are_no_part_of_them() {
+    let hosts: Vec<_> =
+        ["web-1", "web-2", "web-3"].map(|name| host(name, HostState::Staged)).into();
+    let mut report = report(Outcome::Reached, hosts);
+    report.activation = Activation::Hold;
+    let text = to_table(&report, &options(Expect::Count(1)), false);
+    assert!(text.contains("): reached, 3 hosts staged (1 expected) in 2.50 s\n"), "{text}");
+}
+
+#[test]
 fn a_large_fleet_is_counted_and_its_exceptions_are_named() {
     let mut hosts: Vec<HostReport> =
         (0..1997).map(|index| host(&format!("web-{index}"), HostState::Active)).collect();
