@@ -2,13 +2,15 @@
 //!
 //! [`source`] reads a file into lines of code and of comment; [`rules`] judges one file at a time;
 //! [`protocol`] compares what the code cites with what docs/PROTOCOL.md says; [`programs`] what it
-//! calls with what `tests/run` installs; [`supply`] what it is built from with `deny.toml`.
+//! calls with what `tests/run` installs; [`supply`] what it is built from with `deny.toml`;
+//! [`threats`] the tests that docs/SECURITY.md cites with those that exist.
 
 mod programs;
 mod protocol;
 mod rules;
 mod source;
 mod supply;
+mod threats;
 
 use std::path::{Path, PathBuf};
 
@@ -91,6 +93,16 @@ fn everything_built_from_is_allowed_by_deny_toml() {
     let crates = rules.crates(&root());
     assert!(crates.len() > 100, "cargo knows {} crates", crates.len());
     let objections: Vec<String> = crates.iter().flat_map(|it| rules.objections(it)).collect();
+    assert!(objections.is_empty(), "{}\n", objections.join("\n"));
+}
+
+#[test]
+fn every_row_of_the_threat_model_names_tests_that_exist() {
+    let text = std::fs::read_to_string(root().join("docs/SECURITY.md")).expect("it is there");
+    let rows = threats::rows(&text);
+    assert!(rows.len() > 10, "{} rows", rows.len());
+    let objections: Vec<_> =
+        rows.iter().flat_map(|row| threats::objections(row, &root())).collect();
     assert!(objections.is_empty(), "{}\n", objections.join("\n"));
 }
 
