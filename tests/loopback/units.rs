@@ -108,3 +108,24 @@ fn what_mounts_has_no_mount_namespace_of_its_own() {
     assert_eq!(found(&restore), [""; 0]);
     assert!(!found(&receiver).is_empty(), "the list is one of options that there are");
 }
+
+#[test]
+fn the_documented_commands_install_every_file_of_packaging() {
+    let packaging = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging");
+    let manual = packaging.join("../docs/OPERATIONS.md");
+    let manual = fs::read_to_string(manual).expect("it is there");
+    let sources = manual.lines().filter_map(|line| line.strip_prefix("install -m 644 packaging/"));
+    let sources: Vec<&str> = sources.filter_map(|line| line.split(' ').next()).collect();
+    let is_installed = |file: &str| {
+        sources.iter().any(|source| match source.strip_suffix('*') {
+            Some(start) => file.starts_with(start),
+            None => file == *source,
+        })
+    };
+    let directories = fs::read_dir(&packaging).expect("it is there").flatten();
+    let files = directories.filter_map(|it| fs::read_dir(it.path()).ok()).flatten().flatten();
+    let below = |path: PathBuf| path.strip_prefix(&packaging).expect("below").to_owned();
+    let names = files.map(|file| below(file.path()).to_string_lossy().into_owned());
+    let (here, missing): (Vec<String>, Vec<String>) = names.partition(|file| is_installed(file));
+    assert_eq!((here.len(), missing), (8, vec![]));
+}

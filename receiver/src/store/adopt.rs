@@ -13,7 +13,6 @@
 
 use std::fs::{File, Permissions};
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
@@ -21,7 +20,7 @@ use std::sync::PoisonError;
 use common::bundle::ImageFacts;
 use common::sys::files;
 use common::wire::Fault;
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::app::App;
@@ -197,8 +196,7 @@ fn us() -> Owner {
 fn open_beneath(directory: &Path, path: &Path) -> Result<File, Errno> {
     let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = rustix::fs::open(directory, flags, Mode::empty())?;
-    let name = path.file_name().expect("an entry has a name");
+    let name = path.file_name().expect("an entry has a name, and that is one name");
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    rustix::fs::openat2(directory.as_fd(), name, flags, Mode::empty(), resolve).map(File::from)
+    rustix::fs::openat(&directory, name, flags, Mode::empty()).map(File::from)
 }

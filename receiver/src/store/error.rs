@@ -78,7 +78,7 @@ impl StoreError {
     }
 
     /// Whether somebody else has what is needed: another daemon the store, another session the
-    /// image.
+    /// image, a process the mount.
     pub fn is_busy(&self) -> bool {
         self.cause == Cause::Busy
     }
@@ -103,7 +103,11 @@ impl StoreError {
         match error {
             StepError::Io(error) => {
                 let fault = fault_of(&error, step);
-                Self::new(fault, format!("cannot {step}: {}", explain(&error, fault)))
+                let is_used = error.kind() == io::ErrorKind::ResourceBusy
+                    && matches!(step, Step::Unmount { .. });
+                let cause = if is_used { Cause::Busy } else { Cause::Fault };
+                let line = format!("cannot {step}: {}", explain(&error, fault));
+                Self { fault, line, cause }
             }
             StepError::Refused(refusal) => {
                 // The cause comes first: paths are long, and STATUS carries 200 bytes.

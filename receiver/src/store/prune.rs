@@ -160,16 +160,30 @@ impl App {
         let mut pruned = self.plan_of(&state, &all, damaged.is_empty(), need)?;
         let mut errors = damaged;
         let mut next = state.clone();
-        let is_kept = |at: &usize| !pruned.releases[*at].kept.is_empty();
+        let goes = |planned: &Planned| planned.kept.is_empty();
+        let due: Vec<usize> = (0..all.len()).filter(|at| goes(&pruned.releases[*at])).collect();
         let mut left: BTreeSet<usize> = (0..all.len()).collect();
-        for at in (0..all.len()).filter(|at| !is_kept(at)) {
+        let mut failed = BTreeSet::new();
+        for at in due {
             left.remove(&at);
             let is_shared = left.iter().any(|other| all[*other].digest() == all[at].digest());
             match self.retire(&all[at], is_shared) {
                 Ok(()) => next.note_pruned(all[at].id, self.world.unix_seconds()),
-                Err(error) => errors.push(error),
+                // The kernel knows of processes that this one may not look at.
+                Err(error) if error.is_busy() => {
+                    let how = "in use; fanhost holders, run by root, says by whom".into();
+                    let planned = &mut pruned.releases[at];
+                    (planned.kept, planned.bytes) = (vec![Keep::InUse { how }], 0);
+                    left.insert(at);
+                }
+                Err(error) => {
+                    failed.insert(all[at].id);
+                    left.insert(at);
+                    errors.push(error);
+                }
             }
         }
+        pruned.releases.retain(|planned| !failed.contains(&planned.id));
         for leftover in &pruned.leftovers {
             let path = leftover.path.clone();
             errors.extend(self.apply(Step::Remove { path }).err());

@@ -96,18 +96,26 @@ impl Namespaces {
         held.collect()
     }
 
-    /// Whether unmounting the release here unmounts `mount` there.
+    /// Whether unmounting the release here unmounts `mount` there: it lies at the same place of
+    /// what it is mounted on, and that shares or follows ours. The root of a container follows the
+    /// host's as a rule, and what is mounted elsewhere in it does not.
     fn follows(&self, site: &Site, namespace: &Namespace, mount: &Mounted) -> bool {
-        let parent = |table: &[Mounted], id: u32| table.iter().find(|it| it.id == id).cloned();
-        let own = site.parent().and_then(|id| parent(&self.all[&self.own].table, id));
-        let Some(group) = own.and_then(|own| own.shared) else { return false };
-        let Some(there) = parent(&namespace.table, mount.parent) else { return false };
-        if there.shared == Some(group) {
+        let Some((there, at)) = ground(&namespace.table, mount) else { return false };
+        let own = &self.all[&self.own].table;
+        let grounds = own.iter().filter(|it| site.is_shown_by(it)).filter_map(|it| ground(own, it));
+        let mut groups =
+            grounds.filter(|(_, place)| *place == at).filter_map(|(here, _)| here.shared);
+        groups.any(|group| self.is_reached(there, group))
+    }
+
+    /// Whether what happens on mounts of a peer group happens on `mount`.
+    fn is_reached(&self, mount: &Mounted, group: u32) -> bool {
+        if mount.shared == Some(group) {
             return true;
         }
         let masters = self.masters();
         let mut seen = BTreeSet::new();
-        let mut next = there.master;
+        let mut next = mount.master;
         while let Some(master) = next.filter(|master| seen.insert(*master)) {
             if master == group {
                 return true;
@@ -122,4 +130,11 @@ impl Namespaces {
         let mounts = self.all.values().flat_map(|namespace| &namespace.table);
         mounts.filter_map(|mount| Some((mount.shared?, mount.master?))).collect()
     }
+}
+
+/// What a mount lies on, and where in that filesystem.
+fn ground<'t>(table: &'t [Mounted], mount: &Mounted) -> Option<(&'t Mounted, PathBuf)> {
+    let below = table.iter().find(|it| it.id == mount.parent)?;
+    let at = mount.target.strip_prefix(&below.target).ok()?;
+    Some((below, below.root.join(at)))
 }

@@ -51,11 +51,6 @@ impl Site {
         &self.path
     }
 
-    /// The number of the mount that its own mount lies on.
-    pub(super) fn parent(&self) -> Option<u32> {
-        self.parent
-    }
-
     /// How a process holds it by these links.
     pub(super) fn held_by(&self, links: &[Link]) -> Vec<Hold> {
         let held = links.iter().filter(|link| self.has(link));

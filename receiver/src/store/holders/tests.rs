@@ -106,6 +106,18 @@ fn a_private_mount_namespace_is_named_by_its_first_process_and_one_that_follows_
         let follower = unshare("slave");
         assert_eq!(holders_of(&path), [], "it is unmounted there as well");
         drop(follower);
+        // A container whose root follows the host's, and that was given the release by itself.
+        let script = format!("mount --bind {} $0 && exec sleep 1000", path.display());
+        let elsewhere = shared.join("elsewhere");
+        std::fs::create_dir(&elsewhere).unwrap();
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "slave", "sh", "-c", &script]).arg(&elsewhere);
+        let container = Sleeper::start(&mut command);
+        wait_for_command(container.id(), b"sleep\x001000\0");
+        let held = holders_of(&path);
+        assert_eq!((held.len(), held[0].pid), (1, Some(container.id())), "{held:?}");
+        assert_eq!(held[0].holds[0].path, elsewhere);
+        drop(container);
         let keeper = unshare("private");
         let held = holders_of(&path);
         assert_eq!(held.len(), 1, "{held:?}");

@@ -14,7 +14,7 @@ use common::id::{ImageKind, ReleaseId};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-use super::fixture::{Place, Release, begin, content, shop};
+use super::fixture::{Place, Release, begin, content, image, in_private_mounts, shop};
 use crate::store::limits::ABANDONED_AGE;
 use crate::store::{
     AppConfig, Keep, Pin, Policy, Reservation, Step, StepError, Store, SystemWorld, Verdict, With,
@@ -173,6 +173,37 @@ fn every_release_is_kept_for_a_reason_that_is_said() {
     drop(reservation);
     store.prune(&shop()).unwrap();
     assert_eq!(labels(&store), ["v8", "v7", "v6"]);
+}
+
+#[test]
+fn a_release_that_the_kernel_finds_in_use_stays_with_its_image_and_is_not_said_to_be_gone() {
+    in_private_mounts("a_release_that_the_kernel_finds_in_use", |directory| {
+        let place = Place::new(directory);
+        let world = Stage::new();
+        let store = world.open(&place, 1);
+        let of = |sequence, content| {
+            Release::new(
+                ImageKind::Squashfs,
+                sequence,
+                image(ImageKind::Squashfs, content, directory),
+            )
+        };
+        // The first two are one image.
+        of(1, 1).install(&store).unwrap();
+        of(2, 1).install(&store).unwrap();
+        let open = File::open(place.current().join("version")).unwrap();
+        of(3, 3).install(&store).unwrap();
+        of(4, 4).install(&store).unwrap();
+        world.pass(DRAIN);
+        let pruned = store.prune(&shop()).unwrap();
+        assert_eq!(pruned.lines(), ["shop v1: pruned, 0 B freed"]);
+        let line = "shop v2 is kept: in use; fanhost holders, run by root, says by whom";
+        assert_eq!((pruned.in_use(), pruned.complaints), (vec![line.to_owned()], vec![]));
+        assert_eq!((place.names("srv/releases").len(), place.names("images").len()), (3, 3));
+        drop(open);
+        assert_eq!(store.prune(&shop()).unwrap().gone().count(), 1);
+        assert_eq!((place.names("srv/releases").len(), place.names("images").len()), (2, 2));
+    });
 }
 
 #[test]

@@ -1,18 +1,18 @@
 //! A new tree that is filled below one directory descriptor.
 //!
-//! Not here: what an archive may contain. Invariant: every name is opened with openat2 below the
-//! tree's own descriptor, through no symbolic link and across no mount, and created exclusively;
-//! so neither an archive nor another process can lead a write out of the tree.
+//! Not here: what an archive may contain. Invariant: every name is opened below the tree's own
+//! descriptor, one name at a time, through no symbolic link and across no mount, and created
+//! exclusively; so neither an archive nor another process can lead a write out of the tree.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, UTIME_OMIT, Uid,
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, StatxFlags, Timespec, Timestamps, UTIME_OMIT, Uid,
     XattrFlags,
 };
 use rustix::io::Errno;
@@ -245,27 +245,47 @@ impl Tree {
     }
 
     fn open(&self, path: &[&[u8]]) -> Result<OwnedFd, Errno> {
-        self.open_joined(&path.join(&b'/'))
+        let root = open_directory(self.root.as_fd(), b".")?;
+        path.iter().try_fold(root, |directory, name| open_beneath(directory.as_fd(), name))
     }
 
     fn open_joined(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
-        open_beneath(self.root.as_fd(), if path.is_empty() { b"." } else { path })
+        let names = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
+        self.open(&names.collect::<Vec<_>>())
     }
 }
 
-fn open_beneath(directory: std::os::fd::BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH
-        | ResolveFlags::NO_SYMLINKS
-        | ResolveFlags::NO_MAGICLINKS
-        | ResolveFlags::NO_XDEV;
-    loop {
-        match rustix::fs::openat2(directory, path, flags, Mode::empty(), resolve) {
-            // The kernel says so when something was renamed during the walk.
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            other => return other,
-        }
+/// Opens the directory `name` of `directory`. Not by openat2, which could do more at once: a
+/// service manager that refuses setuid bits (RestrictSUIDSGID=) cannot look into its argument, and
+/// refuses it.
+fn open_beneath(directory: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
+    if name == b".." || name.contains(&b'/') {
+        return Err(Errno::XDEV);
     }
+    let opened = open_directory(directory, name).map_err(|errno| match errno {
+        Errno::NOTDIR if is_symlink(directory, name) => Errno::LOOP,
+        other => other,
+    })?;
+    match mount_of(&opened)? == mount_of(directory)? {
+        true => Ok(opened),
+        false => Err(Errno::XDEV),
+    }
+}
+
+fn open_directory(directory: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(directory, name, flags, Mode::empty())
+}
+
+fn is_symlink(directory: BorrowedFd<'_>, name: &[u8]) -> bool {
+    rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
+}
+
+/// Device and mount of what is open; kernels before 5.8 know the device alone.
+fn mount_of(file: impl AsFd) -> Result<(u32, u32, u64), Errno> {
+    let facts = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
+    Ok((facts.stx_dev_major, facts.stx_dev_minor, facts.stx_mnt_id))
 }
 
 fn times(facts: &Facts) -> Timestamps {
