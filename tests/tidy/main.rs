@@ -71,6 +71,11 @@ fn pure_modules_do_not_touch_the_world() {
 }
 
 #[test]
+fn nothing_is_called_that_the_units_refuse() {
+    assert_none(&judge(rules::refused_by_units));
+}
+
+#[test]
 fn what_is_unsafe_is_in_one_module() {
     assert_none(&judge(rules::unsafe_elsewhere));
     let place = |source: &Source| source.is_below(rules::UNSAFE.trim_end_matches('/'));

@@ -136,6 +136,12 @@ pub(crate) fn impure(source: &Source) -> Vec<Finding> {
     paths_used(source, &WORLD, "pass it in: this module is pure (tests/tidy/rules.rs has the list)")
 }
 
+/// System calls that systemd refuses under the units in packaging/.
+pub(crate) fn refused_by_units(source: &Source) -> Vec<Finding> {
+    let remedy = "open one name at a time: RestrictSUIDSGID= answers it with ENOSYS";
+    paths_used(source, &["rustix::fs::openat2", "libc::SYS_openat2"], remedy)
+}
+
 /// Unsafe code, and leave for it, outside the module that is there for it; in tests as well.
 pub(crate) fn unsafe_elsewhere(source: &Source) -> Vec<Finding> {
     if source.path.to_string_lossy().starts_with(UNSAFE) {
@@ -337,6 +343,14 @@ mod tests {
         assert_eq!(headerless(&at("x.rs", "//!\nuse std::fmt;\n")).len(), 1);
         assert_eq!(headerless(&at("x.rs", "use std::fmt;\n")).len(), 1);
         assert!(headerless(&at("x.rs", "//! What it is.\n")).is_empty());
+    }
+
+    #[test]
+    fn what_systemd_refuses_is_found_by_its_path_and_by_its_import() {
+        let text =
+            "use rustix::fs::{Mode, openat2};\nrustix::fs::openat2(a);\nrustix::fs::openat(a);\n";
+        let found = said(&refused_by_units(&at("receiver/src/x.rs", text)));
+        assert_eq!(found.len(), 2, "{found:?}");
     }
 
     #[test]
