@@ -36,11 +36,13 @@ pub struct KnownKeys {
 }
 
 /// Why datagrams cannot be opened.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SealingFault {
     /// There is no such key.
+    #[error("{0}")]
     Missing(String),
     /// There is one that cannot be used.
+    #[error("{0}")]
     Unusable(String),
 }
 

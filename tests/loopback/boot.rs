@@ -13,8 +13,8 @@ use tests::product::{self, Bundle, Image, Pack};
 
 use crate::site::{DEADLINE, Site};
 
-/// A site whose host has received releases, of tar, and ended: not before their archives went, which
-/// they do a moment after the sender has heard of the switch.
+/// A site whose host has received releases, of tar, and ended: not before their archives went,
+/// which they do a moment after the sender has heard of the switch.
 fn received(bundles: &[Bundle], site: &mut Site) {
     let place = site.start("a");
     for bundle in bundles {

@@ -130,8 +130,9 @@ impl MemberSeal {
         self.sealed.is_some()
     }
 
-    /// Opens a datagram that came by `stream` from the session's sender at `now`, in its place; what
-    /// comes back is without the trailer and, where it has to be, signed. `wall` is unix seconds.
+    /// Opens a datagram that came by `stream` from the session's sender at `now`, in its place;
+    /// what comes back is without the trailer and, where it has to be, signed. `wall` is unix
+    /// seconds.
     ///
     /// # Errors
     /// What is wrong with it; the session must not see it then.

@@ -310,8 +310,7 @@ fn what_was_heard_is_not_heard_again() {
 
 // PROTOCOL 10.8
 #[test]
-fn forged_signatures_are_looked_at_in_bounded_number_and_keep_other_kinds_of_message_out_of_nothing()
- {
+fn forged_signatures_are_looked_at_in_bounded_number_and_keep_no_other_kind_of_message_out() {
     for kind in [Kind::Poll, Kind::Hashes, Kind::Stop] {
         let mut sender = sender(1, 2, 3);
         let mut member = member_of(&mut host("web-1"), &sender);
