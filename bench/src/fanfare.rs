@@ -33,7 +33,7 @@ pub struct Fanfare {
 enum Seals {
     None,
     /// With keys that are made for each cell.
-    Fresh(Mutex<Option<SiteKeys>>),
+    Fresh(Mutex<Option<Box<SiteKeys>>>),
 }
 
 /// What sender and first host run under when they are profiled.
@@ -132,7 +132,7 @@ impl Fanfare {
         let mut command = arena.lab().sender().command(self.directory.join("fanfare"));
         command.arg("pack").arg(arena.source());
         if let Seals::Fresh(keys) = &self.seals {
-            let fresh = SiteKeys::make(arena.lab().directory(), "bench");
+            let fresh = Box::new(SiteKeys::make(arena.lab().directory(), "bench"));
             command.arg("--key").arg(fresh.release_key());
             keys.lock().unwrap_or_else(PoisonError::into_inner).replace(fresh);
         }

@@ -133,8 +133,7 @@ fn note(at: &At, audits: &[Audit]) -> Result<(), Complaint> {
             Answer::Refused { line, .. } => {
                 lines.push(format!("{} {}: not noted: {line}", audit.app, audit.label));
             }
-            Answer::Done(line) => tracing::info!("{line}"),
-            Answer::Pruned(_) => {}
+            Answer::Done(_) | Answer::Pruned(_) => {}
         }
     }
     let Some((last, others)) = lines.split_last() else { return Ok(()) };
