@@ -26,7 +26,7 @@ const SEED: u64 = 1;
 const FILE: &str = "scale.txt";
 const RENEW: &str = "tests/run --full sim scale";
 /// Sources that decide what the table says, besides those of both sessions.
-const MECHANISMS: [&str; 5] = ["backoff", "geometry", "grtt", "limits", "pacer"];
+const MECHANISMS: [&str; 6] = ["backoff", "geometry", "grtt", "limits", "pacer", "timers"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pattern {
@@ -235,8 +235,10 @@ fn the_table_of_scale_is_as_new_as_the_sessions_and_keeps_the_promises() {
         let name = cell.name();
         let mut rows = table.lines().filter_map(|line| line.strip_prefix(&name));
         let row = rows.next().unwrap_or_else(|| panic!("no row of {name}"));
-        let all = format!(" {} ", cell.hosts);
-        assert!(row.ends_with("Reached") && row.contains(&all), "not everywhere: {name}{row}");
+        let fields: Vec<&str> = row.split_whitespace().collect();
+        let (staged, outcome) = (fields.get(7), fields.get(10..));
+        let is_everywhere = staged == Some(&cell.hosts.to_string().as_str());
+        assert!(is_everywhere && outcome == Some(&["Reached"]), "not everywhere: {name}{row}");
         if let Some(promise) = cell.promise() {
             promise.assert_kept(row);
         }

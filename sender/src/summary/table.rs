@@ -41,6 +41,9 @@ pub fn to_table(report: &Report, options: &SendOptions, is_coloured: bool) -> St
         }
     };
     text.push_str(&layout(&rows, is_coloured));
+    if report.hosts.len() > LINES_MAX {
+        text.push_str(&loss_lines(&report.hosts));
+    }
     text.push_str(&wire_line(report));
     text.push_str(&memory_line(report));
     text.push_str(&refused_line(report));
@@ -89,14 +92,14 @@ fn host_rows<'a>(hosts: impl Iterator<Item = &'a HostReport>) -> Vec<[String; 6]
 }
 
 fn host_row(host: &HostReport) -> [String; 6] {
-    let sent = u64::from(host.received) + u64::from(host.lost);
+    let sent = sent_to(host);
     let was_there = host.state != HostState::Absent;
     let or_dash = |has: bool, cell: String| if has { cell } else { "-".to_owned() };
     [
         host.host.clone(),
         host.state.as_str().to_owned(),
         or_dash(was_there, format!("{:.2}", host.seconds)),
-        or_dash(sent > 0, format!("{:.2} %", f64::from(host.lost) * 100.0 / sent.max(1) as f64)),
+        or_dash(sent > 0, format!("{:.2} %", 100.0 * loss(host))),
         or_dash(was_there, host.kernel_drops.to_string()),
         match (reason(host), host.straggler.as_str()) {
             ("", "") => failed_hook(host).unwrap_or_default(),
@@ -125,6 +128,42 @@ fn count_rows(hosts: &[HostReport]) -> Vec<[String; 6]> {
         rows.push([state.as_str().into(), seconds.len().to_string(), span, none(), none(), none()]);
     }
     rows
+}
+
+/// Datagrams that were sent to a host, as it counted them.
+fn sent_to(host: &HostReport) -> u64 {
+    u64::from(host.received) + u64::from(host.lost)
+}
+
+/// The share of them that was lost, 0..=1.
+fn loss(host: &HostReport) -> f64 {
+    f64::from(host.lost) / sent_to(host).max(1) as f64
+}
+
+/// What was lost on the way and what kernels dropped, where there are too many hosts to have a line
+/// each; nothing of what did not happen.
+fn loss_lines(hosts: &[HostReport]) -> String {
+    let sent: u64 = hosts.iter().map(sent_to).sum();
+    let lost: u64 = hosts.iter().map(|host| u64::from(host.lost)).sum();
+    let mut lines = String::new();
+    if let Some(most) = hosts.iter().max_by(|a, b| loss(a).total_cmp(&loss(b)))
+        && lost > 0
+    {
+        let share = 100.0 * lost as f64 / sent.max(1) as f64;
+        let (name, most) = (&most.host, 100.0 * loss(most));
+        lines += &format!("lost on the way: {share:.2} %, most to {name} ({most:.2} %)\n");
+    }
+    let dropped = hosts.iter().filter(|host| host.kernel_drops > 0);
+    if let Some(most) = dropped.clone().max_by_key(|host| host.kernel_drops) {
+        let all = dropped.clone().map(|host| u64::from(host.kernel_drops)).sum::<u64>();
+        lines += &format!(
+            "dropped by kernels, since buffers were full: {all} datagrams at {}, most at {} ({})\n",
+            counted(dropped.count(), "host"),
+            most.host,
+            most.kernel_drops
+        );
+    }
+    lines
 }
 
 /// What was not believed, by reason and source; nothing where all was.
@@ -197,10 +236,9 @@ fn memory_line(report: &Report) -> String {
         return String::new();
     };
     format!(
-        "memory: {} blocks dropped by {} hosts that could not keep up, most by {} ({}); the same \
-         blocks were sent again\n",
-        dropped.clone().map(|host| u64::from(host.dropped_blocks)).sum::<u64>(),
-        dropped.count(),
+        "memory: {} dropped by {} that could not keep up, most by {} ({}); sent again\n",
+        counted(dropped.clone().map(|host| host.dropped_blocks as usize).sum::<usize>(), "block"),
+        counted(dropped.count(), "host"),
         most.host,
         most.dropped_blocks
     )

@@ -148,6 +148,28 @@ fn hosts_that_went_back_are_named_and_have_a_code_of_their_own() {
     assert_eq!(text, whole);
 }
 
+/// Above twenty hosts nobody has a line for what is usual, and loss is not.
+#[test]
+fn of_many_hosts_loss_and_kernel_drops_are_told_in_sum_and_of_the_worst() {
+    let lossy = |index: u32| HostReport {
+        received: 1000 - index,
+        lost: index,
+        kernel_drops: if index >= 20 { index } else { 0 },
+        ..host(&format!("web-{index}"), HostState::Active)
+    };
+    let shown = |hosts: Vec<HostReport>| {
+        let options = options(Expect::Count(hosts.len()));
+        to_table(&report(Outcome::Reached, hosts), &options, false)
+    };
+    let text = shown((0..22).map(lossy).collect());
+    assert!(text.contains("\nlost on the way: 1.05 %, most to web-21 (2.10 %)\n"), "{text}");
+    let line = "\ndropped by kernels, since buffers were full: 41 datagrams at 2 hosts, \
+                most at web-21 (21)\n";
+    assert!(text.contains(line), "{text}");
+    let text = shown((0..22).map(|_| lossy(0)).collect());
+    assert!(!text.contains("lost on the way") && !text.contains("dropped by"), "{text}");
+}
+
 #[test]
 fn blocks_dropped_for_want_of_memory_are_shown_where_there_are_any() {
     let slow =
@@ -156,7 +178,7 @@ fn blocks_dropped_for_want_of_memory_are_shown_where_there_are_any() {
     let report = report(Outcome::Reached, hosts);
     let options = options(Expect::Count(3));
     let line = "memory: 17 blocks dropped by 2 hosts that could not keep up, most by web-2 (14); \
-                the same blocks were sent again\n";
+                sent again\n";
     assert!(to_table(&report, &options, false).ends_with(line));
     let json: serde_json::Value = serde_json::from_str(&to_json(&report, &options)).unwrap();
     assert_eq!(json["hosts"][1]["dropped_blocks"], 14);
