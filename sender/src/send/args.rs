@@ -47,11 +47,11 @@ pub struct SendArgs {
     pub bundle: PathBuf,
 
     /// Whom to expect: a number of hosts, a file of names (one a line, # comments), or any
-    #[arg(long, value_name = "N|@FILE|any")]
+    #[arg(long, value_name = "N|@FILE|any", allow_negative_numbers = true)]
     pub expect: Option<ExpectArg>,
 
     /// How many of the expected hosts make a success [default: all]
-    #[arg(long, value_name = "N|P%")]
+    #[arg(long, value_name = "N|P%", allow_negative_numbers = true)]
     pub quorum: Option<QuorumArg>,
 
     /// When hosts switch: together once enough have staged, each when it has staged, or not at all
@@ -277,6 +277,14 @@ mod tests {
             ["--feedback-port", "70000"],
         ] {
             assert!(parse(&bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_number_below_zero_is_told_what_is_wanted() {
+        for option in ["--expect", "--quorum"] {
+            let error = parse(&[option, "-1"]).unwrap_err().to_string();
+            assert!(error.contains("give a number of hosts"), "{error}");
         }
     }
 
