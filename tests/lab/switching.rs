@@ -28,8 +28,7 @@ fn a_reader_in_a_tight_loop_sees_only_whole_releases() {
         let (tree, image) = [("a", Image::Ext2), ("b", Image::Erofs)][nth % 2];
         let pack = Pack::of(&lab.small_tree(tree), tree, image);
         let bundle = pack.arg(&format!("--sequence={}", nth + 1)).run(lab.directory());
-        let send = Send::of(&bundle).expect(1).arg("--join-window").arg("300ms");
-        send.run(&lab, DEADLINE).expect_exit(exit::DONE);
+        Send::of(&bundle).expect(1).run(&lab, DEADLINE).expect_exit(exit::DONE);
     }
     let seen = watcher.end();
     assert_eq!(seen.faults, Vec::<String>::new());

@@ -13,7 +13,7 @@ use super::args::PlaceArgs;
 use super::{inspect, print, settings};
 use crate::config::Config;
 use crate::exit::{Complaint, Exit};
-use crate::store::{Inventory, ReleaseFacts, Store, StoreError, SystemWorld};
+use crate::store::{Inventory, ReleaseFacts, Store, SystemWorld};
 
 /// Brings back what is there, and names every app that cannot serve.
 pub(super) fn restore(place: &PlaceArgs) -> Result<(), Complaint> {
@@ -27,7 +27,7 @@ pub(super) fn restore(place: &PlaceArgs) -> Result<(), Complaint> {
     );
     match opened {
         Ok(store) => store.take_complaints().iter().for_each(|line| tracing::warn!("{line}")),
-        Err(error) if error.is_busy() => tracing::info!("{}", beside(&error)),
+        Err(error) if error.is_busy() => tracing::info!("{BESIDE}"),
         Err(error) => return Err(Complaint::new(Exit::of_store(&error), error)),
     }
     let held = inspect(&options.store, &config)?;
@@ -49,10 +49,9 @@ pub(super) fn restore(place: &PlaceArgs) -> Result<(), Complaint> {
     }
 }
 
-/// Who has the store brought everything back when it started.
-fn beside(error: &StoreError) -> String {
-    format!("nothing is brought back, only looked at: {error}")
-}
+/// Who has the store brought everything back when it started: the helper, or a daemon.
+const BESIDE: &str = "nothing is brought back, only looked at: fanhost runs already, and did that \
+                      when it started";
 
 /// The app's current release, if services can use it.
 fn whole<'a>(
