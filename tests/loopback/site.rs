@@ -99,8 +99,8 @@ impl Site {
     /// The same by another command, whose process becomes the daemon.
     pub(crate) fn start_command(&mut self, host: &str, command: &mut Command) -> usize {
         let mut daemon = Running::start(host, command, &self.logs());
-        // It says so when it has joined; its port is bound a moment before.
-        daemon.wait_for_stderr("listens to", DEADLINE);
+        // It says so when it has joined; another line, before that, has the same words.
+        daemon.wait_for_stderr(&format!(" listens to {} on ", self.group), DEADLINE);
         self.hosts.push(daemon);
         self.hosts.len() - 1
     }
