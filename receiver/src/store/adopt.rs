@@ -16,7 +16,6 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
-use std::time::{Duration, Instant};
 
 use common::bundle::ImageFacts;
 use common::sys::files;
@@ -26,7 +25,6 @@ use rustix::io::Errno;
 
 use super::app::App;
 use super::error::StoreError;
-use super::limits::{LOCK_RETRY, STARTING_PATIENCE};
 use super::partial::{VerifiedImage, clean};
 use super::reconcile::list;
 use super::stage::digest_of;
@@ -35,17 +33,6 @@ use super::world::With;
 
 /// Permission bits of an unfinished image.
 const PART_MODE: u32 = 0o600;
-
-/// Whether nobody has a file open for writing, now or a moment later.
-fn nobody_writes_within(file: &File, patience: Duration) -> io::Result<bool> {
-    let until = Instant::now() + patience;
-    loop {
-        match files::nobody_writes(file) {
-            Ok(false) if Instant::now() < until => std::thread::sleep(LOCK_RETRY),
-            result => return result,
-        }
-    }
-}
 
 impl App {
     /// Gives the incoming directory and what lies there to who receives: the tenant, or without
@@ -130,7 +117,7 @@ impl App {
             return Err(wrong("belongs to another user than who receives"));
         }
         self.give(&file, taken.to_path_buf(), us(), 0o400)?;
-        match nobody_writes_within(&file, STARTING_PATIENCE) {
+        match files::nobody_writes(&file) {
             Ok(true) => {}
             Ok(false) => {
                 let line = format!("{} is still open for writing somewhere", taken.display());

@@ -78,9 +78,6 @@ pub const DYING_WAIT: Duration = Duration::from_secs(3);
 
 /// Between two attempts at the lock.
 pub const LOCK_RETRY: Duration = Duration::from_millis(20);
-/// A process that is just starting has copies of descriptors, and their locks, until it executes:
-/// so long is waited for it.
-pub const STARTING_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Clocks and people are wrong by so much: dates of a release count only beyond it.
 pub const DATE_TOLERANCE: Duration = Duration::from_secs(24 * 3600);

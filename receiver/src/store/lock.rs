@@ -100,7 +100,7 @@ impl fmt::Display for Owner {
 }
 
 /// Locks `file`, which somebody else may be about to give up.
-pub(super) fn lock_within(file: &File, patience: Duration) -> Result<(), Errno> {
+fn lock_within(file: &File, patience: Duration) -> Result<(), Errno> {
     let until = Instant::now() + patience;
     loop {
         match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {

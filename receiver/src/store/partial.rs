@@ -21,14 +21,13 @@ use common::bundle::{Chunk, ChunkTable, Frame, FrameKind, Manifest, Preamble, Un
 use common::digest::Digest;
 use common::id::{ChunkIndex, FrameIndex, ImageKind};
 use common::wire::Fault;
-use rustix::fs::{OFlags, SeekFrom};
+use rustix::fs::{FlockOperation, OFlags, SeekFrom};
 use rustix::io::Errno;
 
 use super::error::{StepError, StoreError};
 use super::journal::{self, Claims};
 use super::layout::Layout;
-use super::limits::{DEPTH_DEFAULT, ENTRIES_DEFAULT, NAME_DEFAULT, READ_BYTES, STARTING_PATIENCE};
-use super::lock::lock_within;
+use super::limits::{DEPTH_DEFAULT, ENTRIES_DEFAULT, NAME_DEFAULT, READ_BYTES};
 use super::mount::descriptor;
 use super::prefix::Prefix;
 use super::step::{Bounds, Step};
@@ -413,7 +412,7 @@ pub(super) fn open_alone(part: &Path) -> Result<File, StoreError> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(part);
     let file = file.map_err(|error| StoreError::of_read(part.display(), &error))?;
-    match lock_within(&file, STARTING_PATIENCE) {
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(Errno::WOULDBLOCK) => {
             let line = format!("{} is being received already", part.display());

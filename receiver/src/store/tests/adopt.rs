@@ -6,8 +6,6 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread;
-use std::time::Duration;
 
 use common::wire::Fault;
 
@@ -90,20 +88,6 @@ fn an_image_that_somebody_can_still_write_to_is_given_back() {
         drop(writer);
         let image = store.adopt(&shop(), &release.offer()).unwrap();
         assert_eq!(fs::read(image.path).unwrap(), release.image);
-    });
-}
-
-/// A hook that is just starting has copies of every descriptor until it executes.
-#[test]
-fn a_writer_that_goes_a_moment_later_is_waited_for() {
-    with_received("a_writer_that_goes_a_moment_later", |_, store, release, part| {
-        let writer = OpenOptions::new().write(true).open(part).unwrap();
-        let going = thread::spawn(move || {
-            thread::sleep(Duration::from_millis(50));
-            drop(writer);
-        });
-        store.adopt(&shop(), &release.offer()).unwrap();
-        going.join().unwrap();
     });
 }
 

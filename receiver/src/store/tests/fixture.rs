@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::bundle::{
     CODEC, Chunk, ChunkTable, FORMAT_VERSION, Frame, FrameKind, FrameTable, ImageFacts, Manifest,
@@ -342,17 +342,32 @@ fn plan(chunks: &ChunkTable) -> FrameTable {
     plan
 }
 
-/// Waits for a lock that was just given up: a command that another test starts inherits it for
-/// the instant between fork and exec.
-fn patiently<T>(attempt: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {
-    let mut result = attempt();
-    for _ in 0..500 {
-        if !result.as_ref().is_err_and(StoreError::is_busy) {
-            break;
+/// Waits until `is_there`, ten seconds at most; whether it is. What this process gave up may take
+/// that moment: a command that another test starts has a copy of every descriptor, and of its lock,
+/// from fork to exec, and the kernel lets go of a file after its loop device or mount.
+pub(in crate::store) fn comes_true(mut is_there: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + Duration::from_secs(10);
+    while !is_there() {
+        if Instant::now() > end {
+            return false;
         }
         std::thread::sleep(Duration::from_millis(5));
-        result = attempt();
     }
+    true
+}
+
+/// Tries again while somebody has what was just given up ([`comes_true`]).
+pub(in crate::store) fn patiently<T>(
+    attempt: impl Fn() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let mut result = attempt();
+    comes_true(|| {
+        let is_free = !result.as_ref().is_err_and(StoreError::is_busy);
+        if !is_free {
+            result = attempt();
+        }
+        is_free
+    });
     result
 }
 

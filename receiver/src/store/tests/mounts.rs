@@ -5,15 +5,14 @@
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::id::ImageKind;
 use common::wire::Fault;
 
 use super::fixture::{
-    Place, Release, content, image, in_private_mounts, mount_tmpfs, run, shop, stage_held,
-    unmount_below,
+    Place, Release, comes_true, content, image, in_private_mounts, mount_tmpfs, run, shop,
+    stage_held, unmount_below,
 };
 use crate::store::table::{Mounted, mount_table, orphan_loops};
 use crate::store::{AppConfig, Keep, Policy, Store, Verdict};
@@ -304,20 +303,22 @@ fn damage(place: &Place, release: &Release) -> PathBuf {
     path
 }
 
-fn two_releases(directory: &Path) -> [Release; 2] {
-    [1, 2].map(|sequence| {
+/// A store with two releases, the second one current.
+fn two_installed(directory: &Path) -> (Place, Store, [Release; 2]) {
+    let place = Place::new(directory);
+    let store = place.open();
+    let releases = [1, 2].map(|sequence| {
         let data = image(ImageKind::Erofs, sequence, directory);
         Release::new(ImageKind::Erofs, sequence, data)
-    })
+    });
+    releases.iter().for_each(|release| release.install(&store).unwrap());
+    (place, store, releases)
 }
 
 #[test]
 fn an_image_that_was_changed_is_not_mounted_again_and_is_received_anew() {
     in_private_mounts("an_image_that_was_changed", |directory| {
-        let place = Place::new(directory);
-        let store = place.open();
-        let releases = two_releases(directory);
-        releases.iter().for_each(|release| release.install(&store).unwrap());
+        let (place, store, releases) = two_installed(directory);
         drop(store);
         unmount_below(directory);
         let path = damage(&place, &releases[1]);
@@ -350,10 +351,7 @@ fn an_image_that_was_changed_is_not_mounted_again_and_is_received_anew() {
 #[test]
 fn a_damaged_image_that_services_are_on_is_replaced_by_the_same_release() {
     in_private_mounts("a_damaged_image_that_services_are_on", |directory| {
-        let place = Place::new(directory);
-        let store = place.open();
-        let releases = two_releases(directory);
-        releases.iter().for_each(|release| release.install(&store).unwrap());
+        let (place, store, releases) = two_installed(directory);
         let former = below(&place.root);
         damage(&place, &releases[1]);
         let audit = store.audit_current(&shop()).unwrap().unwrap();
@@ -379,10 +377,7 @@ fn a_damaged_image_that_services_are_on_is_replaced_by_the_same_release() {
 #[test]
 fn a_damaged_release_that_is_not_current_is_said_once_and_ends_with_its_bytes_back() {
     in_private_mounts("a_damaged_release_that_is_not_current", |directory| {
-        let place = Place::new(directory);
-        let store = place.open();
-        let releases = two_releases(directory);
-        releases.iter().for_each(|release| release.install(&store).unwrap());
+        let (place, store, releases) = two_installed(directory);
         drop(store);
         unmount_below(directory);
         let path = damage(&place, &releases[0]);
@@ -549,7 +544,10 @@ fn activations_leave_no_loop_device_mount_descriptor_or_inode_behind() {
             assert_version_of(&place.current(), content);
             if round % 8 == 7 {
                 let first = after_two_rounds.get_or_insert_with(|| in_use(&base));
-                assert_no_more_in_use(&base, first, round + 1);
+                let is_no_more =
+                    || in_use(&base).iter().zip(first.iter()).all(|(now, it)| now <= it);
+                let what = || format!("after {}: {:?}, {first:?}", round + 1, in_use(&base));
+                assert!(comes_true(is_no_more), "{}", what());
             }
         }
         assert_eq!(store.take_complaints(), [""; 0]);
@@ -564,18 +562,6 @@ fn activations_leave_no_loop_device_mount_descriptor_or_inode_behind() {
 fn in_use(base: &Path) -> [u64; 4] {
     let [mounts, loops, open] = [below(base).len(), loops(base).len(), open_below(base).len()];
     [mounts as u64, loops as u64, inodes(base), open as u64]
-}
-
-/// Waits: the kernel lets go of a file a moment after its loop device or mount has gone, and a
-/// process that another test is just starting still has a copy of every descriptor.
-fn assert_no_more_in_use(base: &Path, first: &[u64; 4], activations: usize) {
-    let is_more = || in_use(base).iter().zip(first).any(|(now, first)| now > first);
-    let end = Instant::now() + Duration::from_secs(10);
-    while is_more() && Instant::now() < end {
-        thread::sleep(Duration::from_millis(5));
-    }
-    let now = in_use(base);
-    assert!(!is_more(), "after {activations} activations: {now:?}, first {first:?}");
 }
 
 fn assert_version_of(release: &Path, content: usize) {

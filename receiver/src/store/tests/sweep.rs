@@ -16,11 +16,13 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use common::id::ImageKind;
 
-use super::fixture::{Place, Release, image, in_private_mounts, mount_tmpfs, shop, unmount_below};
+use super::fixture::{
+    Place, Release, comes_true, image, in_private_mounts, mount_tmpfs, patiently, shop,
+    unmount_below,
+};
 use super::install::{current_of, version};
 use super::recorder::{Fate, Recorder};
 use crate::store::app::read_state;
@@ -31,8 +33,6 @@ use crate::store::{Step, Store, StoreError, SystemWorld, World};
 const VICTIM: &str = "FANFARE_SWEEP_VICTIM";
 /// Of the kinds that `tests/run` does not sweep whole it does every so many points.
 const SAMPLE: usize = 7;
-/// How long the kernel may take to clear a loop device that nothing is mounted from.
-const CLEAR_WAIT: Duration = Duration::from_secs(5);
 
 /// Who installs, and what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl Scene {
         }
         store.check(&shop(), &release.offer())?;
         release.receive_for(&place.incoming_in(world))?;
-        let image = store.adopt(&shop(), &release.offer())?;
+        let image = patiently(|| store.adopt(&shop(), &release.offer()))?;
         store.stage(&shop(), &release.offer(), image)?;
         store.activate(&shop(), release.id())?;
         store.prune(&shop())?;
@@ -271,7 +271,10 @@ fn judge(
     expect_agreement(scene, attempt, &store, &scene.release(images, expected), what);
     if claimed > 0 {
         let partial = match scene.is_parted {
-            true => place.incoming().begin(&shop(), Arc::clone(&release.preamble)).unwrap(),
+            true => {
+                let begin = || place.incoming().begin(&shop(), Arc::clone(&release.preamble));
+                patiently(begin).unwrap()
+            }
             false => super::fixture::begin(&store, &release.preamble),
         };
         let held: u64 =
@@ -334,13 +337,8 @@ fn loops_below(base: &Path, at_most: usize) -> Vec<String> {
             .filter_map(|it| std::fs::read_to_string(it.path().join("loop/backing_file")).ok());
         files.filter(|file| Path::new(file.trim()).starts_with(base)).collect()
     };
-    let until = Instant::now() + CLEAR_WAIT;
-    let mut left = files();
-    while left.len() > at_most && Instant::now() < until {
-        std::thread::sleep(Duration::from_millis(5));
-        left = files();
-    }
-    left
+    comes_true(|| files().len() <= at_most);
+    files()
 }
 
 /// Sweeps all that installs of `kind` are made of, on a tmpfs.
