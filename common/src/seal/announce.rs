@@ -1,8 +1,8 @@
 //! Opening announces: MAC, then signature, then expiry, the cheap before the dear.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
+use super::checks::Bucket;
 use super::context::{self, Secret};
 use super::signature::{self, Purpose};
 use super::{control, mac};
@@ -12,9 +12,9 @@ use crate::wire::{Announce, CommonHeader, Message, WireError};
 
 /// Signatures of announces that are checked in a second, whoever sends them: 52 to 73 µs each, so
 /// at most 4 % of a core. Eight sessions are announced 80 times a second.
-const CHECKS_PER_SECOND: u32 = 500;
+const CHECKS: Bucket = Bucket::of(500, 500);
 /// Of one source address. Two senders behind one address announce 20 times a second.
-const CHECKS_PER_SOURCE: u32 = 100;
+const CHECKS_OF_SOURCE: Bucket = Bucket::of(100, 100);
 /// Announces that are remembered: of a session, those of seven minutes.
 const SEEN_MAX: usize = 4096;
 /// Source addresses that are told apart.
@@ -29,9 +29,8 @@ pub struct Announces {
     /// The beginnings of the tags of announces that were looked at.
     seen: Vec<u64>,
     next_seen: usize,
-    second: Timestamp,
-    checks: u32,
-    sources: Vec<(IpAddr, u32)>,
+    checks: Bucket,
+    sources: Vec<(IpAddr, Bucket)>,
 }
 
 impl Announces {
@@ -46,8 +45,7 @@ impl Announces {
             tolerance,
             seen: Vec::new(),
             next_seen: 0,
-            second: Timestamp::ZERO,
-            checks: 0,
+            checks: CHECKS,
             sources: Vec::new(),
         }
     }
@@ -119,29 +117,27 @@ impl Announces {
         true
     }
 
-    /// Whether another signature may be looked at, in this second and of this source.
+    /// Whether another signature may be looked at, of all and of this source.
     fn may_check(&mut self, now: Timestamp, from: IpAddr) -> bool {
-        if now.since(self.second) >= Duration::from_secs(1) {
-            self.second = now;
-            self.checks = 0;
-            self.sources.clear();
+        let place = self.place_of(now, from);
+        self.sources[place].1.take(now) && self.checks.take(now)
+    }
+
+    /// Where the checks of a source are counted: in the place of one that has long asked for none,
+    /// where there are many; all beyond share the last place.
+    fn place_of(&mut self, now: Timestamp, from: IpAddr) -> usize {
+        if let Some(place) = self.sources.iter().position(|(source, _)| *source == from) {
+            return place;
         }
-        let at = self.sources.iter().position(|(source, _)| *source == from);
-        let at = match at {
-            Some(at) => at,
-            // All further ones share the last place.
-            None if self.sources.len() == SOURCES_MAX => SOURCES_MAX - 1,
-            None => {
-                self.sources.push((from, 0));
-                self.sources.len() - 1
-            }
-        };
-        let (_, checks) = &mut self.sources[at];
-        if self.checks == CHECKS_PER_SECOND || *checks == CHECKS_PER_SOURCE {
-            return false;
+        let fresh = (from, CHECKS_OF_SOURCE);
+        if self.sources.len() < SOURCES_MAX {
+            self.sources.push(fresh);
+            return self.sources.len() - 1;
         }
-        *checks += 1;
-        self.checks += 1;
-        true
+        let unused = self.sources.iter().position(|(_, bucket)| bucket.is_full(now));
+        if let Some(place) = unused {
+            self.sources[place] = fresh;
+        }
+        unused.unwrap_or(SOURCES_MAX - 1)
     }
 }

@@ -12,13 +12,13 @@ use crate::wire::Kind;
 
 /// POLLs a second that are looked at in vain: 10 to 15 % of a core. More of them than of the
 /// others: of the fifty that a sender says in a second some must get through a flood.
-const POLLS: Bucket = Bucket::of(2000);
+const POLLS: Bucket = Bucket::of(2000, AT_ONCE);
 /// HASHES that are. What a forger keeps out is asked for again.
-const HASHES: Bucket = Bucket::of(500);
+const HASHES: Bucket = Bucket::of(500, AT_ONCE);
 /// Orders that are. They are repeated ten times a second.
-const ORDERS: Bucket = Bucket::of(500);
+const ORDERS: Bucket = Bucket::of(500, AT_ONCE);
 /// So many checks may follow each other at once: what a flood has brought before it is noticed.
-const BURST: u64 = 50;
+const AT_ONCE: u64 = 50;
 
 /// What may still be looked at of one session.
 #[derive(Debug)]
@@ -56,27 +56,36 @@ impl Checks {
     }
 }
 
-/// A token bucket that holds time instead of tokens.
+/// A token bucket that holds time instead of tokens, for checks as the pacer's is for bytes.
 #[derive(Debug, Clone, Copy)]
-struct Bucket {
+pub(super) struct Bucket {
     interval_us: u64,
+    burst_us: u64,
     /// When all that was taken is made good, in microseconds.
     free_at_us: u64,
 }
 
 impl Bucket {
-    const fn of(a_second: u64) -> Self {
-        Self { interval_us: 1_000_000 / a_second, free_at_us: 0 }
+    /// Lets `a_second` checks through in a second, after a rest `at_once`.
+    pub const fn of(a_second: u64, at_once: u64) -> Self {
+        let interval_us = 1_000_000 / a_second;
+        Self { interval_us, burst_us: at_once * interval_us, free_at_us: 0 }
     }
 
-    fn take(&mut self, now: Timestamp) -> bool {
+    /// Whether another check may be made; it counts from now on.
+    pub fn take(&mut self, now: Timestamp) -> bool {
         let now_us = now.as_micros();
         let from_us = self.free_at_us.max(now_us);
-        if from_us - now_us >= BURST * self.interval_us {
+        if from_us - now_us >= self.burst_us {
             return false;
         }
         self.free_at_us = from_us + self.interval_us;
         true
+    }
+
+    /// Whether it is as if nothing had been taken.
+    pub fn is_full(&self, now: Timestamp) -> bool {
+        self.free_at_us <= now.as_micros()
     }
 
     fn give_back(&mut self) {

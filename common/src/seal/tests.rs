@@ -156,6 +156,24 @@ fn a_flood_of_signed_rubbish_costs_a_bounded_number_of_checks_and_shuts_nobody_o
     assert_eq!(at(2, &right), None);
 }
 
+// PROTOCOL 10.3: more addresses than are told apart.
+#[test]
+fn a_flood_from_many_addresses_is_bounded_as_a_whole_and_leaves_room_once_it_rests() {
+    let forger = sender(1, 2, 5);
+    let mut host = host("web-1");
+    let mut at = |micros: u64, from: u8, datagram: &[u8]| {
+        let from = IpAddr::V4(Ipv4Addr::new(198, 18, 1, from));
+        host.open_announce(Timestamp::from_micros(micros), WALL, from, datagram).err()
+    };
+    let rubbish: Vec<_> = (0..1000).map(|nth| announced_at(&forger, WALL + nth)).collect();
+    let each = rubbish.iter().zip((0..50).cycle());
+    let refusals: Vec<_> = each.map(|(datagram, from)| at(7, from, datagram)).collect();
+    let checked = refusals.iter().filter(|it| **it == Some(WireError::UnknownKey)).count();
+    assert_eq!(checked, 500, "then {:?}", refusals.last());
+    assert_eq!(at(7, 60, &announced(&sender(1, 2, 3))), Some(WireError::TooManySigned));
+    assert_eq!(at(2_000_000, 60, &announced_at(&sender(1, 2, 3), WALL + 1)), None);
+}
+
 // PROTOCOL 10.3: what is played again does not use up the checks of whom it names as its source.
 #[test]
 fn a_recording_is_looked_at_once_and_shuts_nobody_out() {
